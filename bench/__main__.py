@@ -1,0 +1,15 @@
+"""All benchmarks, one after the other: ``make bench``. The exit status tells whether every target was met."""
+
+import platform
+import sys
+
+from bench import edge, recovery, runtime_chain
+
+print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}\n")
+print("Stages around a call")
+failed = runtime_chain.main()
+print("\nThe edge")
+failed |= edge.main()
+print("\nStart and recovery")
+failed |= recovery.main()
+sys.exit(failed)

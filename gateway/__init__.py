@@ -1,0 +1,1 @@
+"""The edge of the mesh: Envoy's configuration, rendered from the contracts."""

@@ -1,0 +1,82 @@
+"""What the gateway takes from the contracts: which methods it passes on, and the descriptors for transcoding."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from google.protobuf import descriptor_pb2
+from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, ServiceDescriptor
+from google.rpc import error_details_pb2, status_pb2
+
+from levimesh.auth.v1 import auth_service_pb2
+from levimesh.marketdata.v1 import marketdata_service_pb2
+from levimesh.policy.v1 import policy_pb2
+from levimesh.prediction.v1 import prediction_service_pb2
+from levimesh.trading.v1 import trading_service_pb2
+
+WORKLOAD = "gateway"
+"""The name by which policies admit the gateway, and the last part of its SPIFFE id."""
+
+SERVICES: Mapping[str, ServiceDescriptor] = {
+    "auth": auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"],
+    "marketdata": marketdata_service_pb2.DESCRIPTOR.services_by_name["MarketDataService"],
+    "prediction": prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"],
+    "trading": trading_service_pb2.DESCRIPTOR.services_by_name["TradingService"],
+}
+"""The service of each workload that the gateway reaches."""
+
+_REPEATABLE = {
+    policy_pb2.IDEMPOTENCY_READ_ONLY,
+    policy_pb2.IDEMPOTENCY_BY_REQUEST_ID,
+    policy_pb2.IDEMPOTENCY_SAME_STATE,
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method that clients reach through the gateway."""
+
+    workload: str
+    path: str
+    """``/levimesh.trading.v1.TradingService/SubmitOrder``."""
+    public: bool
+    repeatable: bool
+    """Whether the policy says that a repetition does no harm."""
+    deadline: timedelta | None
+    """None for streams."""
+
+
+def exposed_methods() -> Iterator[Method]:
+    """The methods whose policy names the gateway as a caller; no other method can be reached from outside."""
+    for workload, service in SERVICES.items():
+        for method in service.methods:
+            policy = method.GetOptions().Extensions[policy_pb2.method]
+            if WORKLOAD in policy.callers:
+                yield _method(workload, method, policy)
+
+
+def _method(workload: str, method: MethodDescriptor, policy: policy_pb2.MethodPolicy) -> Method:
+    return Method(
+        workload=workload,
+        path=f"/{method.containing_service.full_name}/{method.name}",
+        public=policy.public,
+        repeatable=policy.idempotency in _REPEATABLE,
+        deadline=None if method.server_streaming else policy.deadline.ToTimedelta(),
+    )
+
+
+def descriptor_set() -> bytes:
+    """The FileDescriptorSet of every service, with the messages that the details of an error may hold."""
+    files: dict[str, descriptor_pb2.FileDescriptorProto] = {}
+    roots = [service.file for service in SERVICES.values()]
+    _collect([*roots, status_pb2.DESCRIPTOR, error_details_pb2.DESCRIPTOR], files)
+    return descriptor_pb2.FileDescriptorSet(file=files.values()).SerializeToString(deterministic=True)
+
+
+def _collect(roots: Iterable[FileDescriptor], files: dict[str, descriptor_pb2.FileDescriptorProto]) -> None:
+    """Add ``roots`` and all that they import to ``files``, imports first."""
+    for root in roots:
+        if root.name not in files:
+            _collect(root.dependencies, files)
+            files[root.name] = descriptor_pb2.FileDescriptorProto()
+            root.CopyToProto(files[root.name])

@@ -1,0 +1,184 @@
+"""Where the gateway listens: with TLS for everybody, without for this machine, and for its own fetches of keys."""
+
+from pathlib import Path
+from typing import Any
+
+from gateway.clusters import OTLP_CLUSTER
+from gateway.contracts import SERVICES, exposed_methods
+from gateway.errors import local_replies
+from gateway.filters import TRANSCODER, http_filters, router, transcoder
+from gateway.routes import method_route, virtual_host
+from gateway.secrets import downstream_tls
+from gateway.settings import GatewaySettings
+
+Config = dict[str, Any]
+
+_EXTENSIONS = "type.googleapis.com/envoy.extensions"
+_HCM = f"{_EXTENSIONS}.filters.network.http_connection_manager.v3.HttpConnectionManager"
+_JWKS_METHOD = f"/{SERVICES['auth'].full_name}/GetJwks"
+
+_SPOOFABLE = (
+    "x-forwarded-client-cert",
+    "x-forwarded-user",
+    "x-remote-user",
+    "x-user",
+    "x-user-id",
+    "x-user-name",
+    "x-user-roles",
+    "x-levimesh-caller",
+    "x-levimesh-user",
+    "x-levimesh-roles",
+    "x-envoy-original-path",
+    "x-envoy-retry-on",
+    "x-envoy-retry-grpc-on",
+    "x-envoy-max-retries",
+    "x-envoy-upstream-rq-timeout-ms",
+    "x-envoy-upstream-rq-per-try-timeout-ms",
+)
+"""Headers by which a proxy tells who calls, or is told what to do; what a client says of them is dropped."""
+
+
+def listeners(settings: GatewaySettings, folder: Path) -> list[Config]:
+    """The edge with TLS, the edge without TLS on loopback when it is wanted, and the internal fetch of keys."""
+    manager = _connection_manager(settings, folder)
+    found = [
+        {
+            **_edge("edge_tls", settings.host, settings.tls_port, manager),
+            "listener_filters": [
+                {
+                    "name": "envoy.filters.listener.tls_inspector",
+                    "typed_config": {"@type": f"{_EXTENSIONS}.filters.listener.tls_inspector.v3.TlsInspector"},
+                }
+            ],
+        }
+    ]
+    found[0]["filter_chains"][0]["transport_socket"] = downstream_tls(folder)
+    if settings.plain_port:
+        found.append(_edge("edge_plain", "127.0.0.1", settings.plain_port, manager))
+    found.append(_jwks(settings, folder))
+    return found
+
+
+def _edge(name: str, host: str, port: int, manager: Config) -> Config:
+    return {
+        "name": name,
+        "address": {"socket_address": {"address": host, "port_value": port}},
+        "per_connection_buffer_limit_bytes": 32 * 1024,
+        "filter_chains": [
+            {
+                "transport_socket_connect_timeout": "5s",
+                "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}],
+            }
+        ],
+    }
+
+
+def _connection_manager(settings: GatewaySettings, folder: Path) -> Config:
+    """Limits as in Envoy's best practices for the edge."""
+    manager: Config = {
+        "@type": _HCM,
+        "stat_prefix": "edge",
+        "use_remote_address": True,
+        "normalize_path": True,
+        "merge_slashes": True,
+        "path_with_escaped_slashes_action": "REJECT_REQUEST",
+        "strip_any_host_port": True,
+        "server_name": "levimesh",
+        "max_request_headers_kb": 16,
+        "common_http_protocol_options": {
+            "idle_timeout": "3600s",
+            "max_headers_count": 64,
+            "headers_with_underscores_action": "REJECT_REQUEST",
+        },
+        "http2_protocol_options": {
+            "max_concurrent_streams": 100,
+            "initial_stream_window_size": 64 * 1024,
+            "initial_connection_window_size": 1024 * 1024,
+        },
+        "request_headers_timeout": "10s",
+        "request_timeout": "30s",
+        # Streams beat every ten seconds.
+        "stream_idle_timeout": "60s",
+        "drain_timeout": "5s",
+        "early_header_mutation_extensions": [_without_spoofable_headers(settings)],
+        "route_config": {"name": "mesh", "virtual_hosts": [virtual_host(settings, folder)]},
+        "http_filters": http_filters(settings, folder),
+        "local_reply_config": local_replies(),
+        "access_log": [_access_log()],
+    }
+    if settings.otlp_endpoint is not None:
+        manager["tracing"] = _tracing(settings)
+    return manager
+
+
+def _without_spoofable_headers(settings: GatewaySettings) -> Config:
+    # The tracer decides anew which calls are traced; without one nobody may make the services trace theirs.
+    names = _SPOOFABLE if settings.otlp_endpoint else (*_SPOOFABLE, "traceparent", "tracestate")
+    return {
+        "name": "envoy.http.early_header_mutation.header_mutation",
+        "typed_config": {
+            "@type": f"{_EXTENSIONS}.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+            "mutations": [{"remove": name} for name in names],
+        },
+    }
+
+
+def _access_log() -> Config:
+    """One JSON object a line on standard output. Paths only: a query may hold what should not be kept."""
+    fields = {
+        "timestamp": "%START_TIME%",
+        "method": "%REQ(:METHOD)%",
+        "path": "%PATH(NQ:ORIG_OR_PATH)%",
+        "status": "%RESPONSE_CODE%",
+        "details": "%RESPONSE_CODE_DETAILS%",
+        "flags": "%RESPONSE_FLAGS%",
+        "duration_ms": "%DURATION%",
+        "bytes_received": "%BYTES_RECEIVED%",
+        "bytes_sent": "%BYTES_SENT%",
+        "peer": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+        "upstream": "%UPSTREAM_HOST%",
+        "request_id": "%REQ(X-REQUEST-ID)%",
+        "user": "%DYNAMIC_METADATA(envoy.filters.http.jwt_authn:claims:username)%",
+    }
+    return {
+        "name": "envoy.access_loggers.stdout",
+        "typed_config": {
+            "@type": f"{_EXTENSIONS}.access_loggers.stream.v3.StdoutAccessLog",
+            "log_format": {"json_format": fields},
+        },
+    }
+
+
+def _tracing(settings: GatewaySettings) -> Config:
+    return {
+        "random_sampling": {"value": settings.trace_sample_ratio * 100},
+        "spawn_upstream_span": True,
+        "provider": {
+            "name": "envoy.tracers.opentelemetry",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig",
+                "grpc_service": {"envoy_grpc": {"cluster_name": OTLP_CLUSTER}, "timeout": "1s"},
+                "service_name": "gateway",
+            },
+        },
+    }
+
+
+def _jwks(settings: GatewaySettings, folder: Path) -> Config:
+    """No port: a socket that is used only by this Envoy's own fetch of the keys that tokens are signed with."""
+    (get_jwks,) = (method for method in exposed_methods() if method.path == _JWKS_METHOD)
+    manager: Config = {
+        "@type": _HCM,
+        "stat_prefix": "jwks",
+        "route_config": {
+            "virtual_hosts": [{"name": "jwks", "domains": ["*"], "routes": [method_route(get_jwks)]}],
+        },
+        "http_filters": [{"name": TRANSCODER, "typed_config": transcoder(settings, folder)}, router()],
+    }
+    return {
+        "name": "jwks",
+        "address": {"pipe": {"path": str(settings.jwks_socket), "mode": 0o600}},
+        "filter_chains": [
+            {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+        ],
+    }

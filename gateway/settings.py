@@ -1,0 +1,89 @@
+"""The settings of the gateway."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from gateway.contracts import SERVICES
+
+
+def _host_and_port(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host or "/" in host or not port.isdecimal():
+        raise ValueError(f"{text} is not host:port, such as 127.0.0.1:15051")
+    return text
+
+
+Endpoint = Annotated[str, AfterValidator(_host_and_port)]
+
+_LONGEST_SOCKET_FOLDER = 90  # the kernel takes 107 bytes for a socket's whole path
+
+
+class GatewaySettings(BaseSettings):
+    """Read from the environment with the prefix ``GATEWAY_``; mappings and tuples as JSON."""
+
+    model_config = SettingsConfigDict(env_prefix="GATEWAY_", frozen=True, use_attribute_docstrings=True)
+
+    host: str = "127.0.0.1"
+    """Address of the TLS listener."""
+    tls_port: int = Field(default=8443, ge=1, le=65535)
+    """Port of the TLS listener."""
+    plain_port: int = Field(default=0, ge=0, le=65535)
+    """Port of a listener without TLS, always on 127.0.0.1; 0 for none."""
+    socket_folder: Path
+    """Folder of Envoy's unix sockets, which only the owner of the process may use: ``admin.sock``, ``jwks.sock``."""
+
+    edge_certificate: Path
+    """PEM file of the certificate that clients see. All files may be replaced (by rename) while Envoy runs."""
+    edge_private_key: Path
+    """PEM file of its private key."""
+    tls_certificate: Path
+    """PEM file of the certificate of the workload ``gateway``, which the services see."""
+    tls_private_key: Path
+    """PEM file of its private key."""
+    tls_trust_bundle: Path
+    """PEM file of the authorities that sign the certificates of the mesh."""
+
+    endpoints: dict[str, tuple[Endpoint, ...]]
+    """``host:port`` of every replica of every service, for example ``{"auth": ["127.0.0.1:15051"], …}``."""
+    token_issuer: str = "levimesh"  # noqa: S105 - the name of an issuer, not a secret
+    """The issuer that access tokens must name."""
+    token_audience: str = "levimesh"  # noqa: S105 - the name of an audience, not a secret
+    """The audience that access tokens must name."""
+
+    cors_origins: tuple[str, ...] = ()
+    """Origins whose pages may call from a browser, for example ``["https://app.example.com"]``."""
+    max_body_bytes: int = Field(default=1024 * 1024, gt=0)
+    """The largest body of a request; a larger one is refused with 413."""
+    otlp_endpoint: str | None = Field(default=None, pattern=r"^http://[^/:]+:\d+$")
+    """Where traces are sent by OTLP over gRPC, for example ``http://127.0.0.1:14317``; none are made without it."""
+    trace_sample_ratio: float = Field(default=0.01, ge=0, le=1)
+    """The share of calls that are traced. Whether a client wants its call traced does not count."""
+
+    @field_validator("socket_folder")
+    @classmethod
+    def _a_unix_socket_fits(cls, folder: Path) -> Path:
+        if len(os.fsencode(folder.absolute())) > _LONGEST_SOCKET_FOLDER:
+            raise ValueError(f"a path of at most {_LONGEST_SOCKET_FOLDER} bytes is possible here; choose a shorter one")
+        return folder.absolute()
+
+    @property
+    def admin_socket(self) -> Path:
+        """Where Envoy's administration listens."""
+        return self.socket_folder / "admin.sock"
+
+    @property
+    def jwks_socket(self) -> Path:
+        """Where Envoy listens for its own fetches of the keys that tokens are signed with."""
+        return self.socket_folder / "jwks.sock"
+
+    @model_validator(mode="after")
+    def _every_service_has_an_endpoint(self) -> "GatewaySettings":
+        if missing := sorted(name for name in SERVICES if not self.endpoints.get(name)):
+            raise ValueError(f"endpoints: name at least one host:port for {', '.join(missing)}")
+        if unknown := sorted(self.endpoints.keys() - SERVICES.keys()):
+            raise ValueError(f"endpoints: there is no service {', '.join(unknown)}")
+        return self

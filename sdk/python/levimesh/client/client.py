@@ -1,0 +1,179 @@
+"""The client: typed stubs and streams of every service through the gateway."""
+
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import grpc
+
+from levimesh.auth.v1 import auth_service_pb2, auth_service_pb2_grpc
+from levimesh.client.deadlines import Deadlines
+from levimesh.client.errors import refuses_token
+from levimesh.client.identity import StreamIdentity, UnaryIdentity, public_methods
+from levimesh.client.profile import Profile, ProfileError, load
+from levimesh.client.service_config import service_config
+from levimesh.client.streams import resume
+from levimesh.client.tokens import AccessToken, TokenSource
+from levimesh.common.v1 import streaming_pb2
+from levimesh.marketdata.v1 import candle_pb2, marketdata_service_pb2, marketdata_service_pb2_grpc, trade_pb2
+from levimesh.prediction.v1 import prediction_pb2, prediction_service_pb2, prediction_service_pb2_grpc
+from levimesh.trading.v1 import order_pb2, trading_service_pb2, trading_service_pb2_grpc
+
+_log = logging.getLogger(__name__)
+
+SERVICES = (
+    auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"],
+    marketdata_service_pb2.DESCRIPTOR.services_by_name["MarketDataService"],
+    prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"],
+    trading_service_pb2.DESCRIPTOR.services_by_name["TradingService"],
+)
+
+Item = TypeVar("Item")
+OnGap = Callable[[streaming_pb2.Gap], None]
+
+
+def log_gap(gap: streaming_pb2.Gap) -> None:
+    """Log that a stream has lost messages: what a stream does that is given nothing better."""
+    cause = streaming_pb2.GapCause.Name(gap.cause).removeprefix("GAP_CAUSE_").lower()
+    _log.warning("a stream has lost messages (%s); the current state has to be fetched", cause)
+
+
+class Client:
+    """A connection to a mesh. Made by ``Client.connect``.
+
+    ``auth``, ``marketdata``, ``prediction`` and ``trading`` are the generated async stubs: every call carries an access
+    token, gets the contract's deadline, and is retried where the contract says that this does no harm. The methods
+    below are the streams, which go on after an interruption by themselves, and call ``on_gap`` when the mesh could not
+    replay all that was missed. Whoever leaves one early closes it: ``async with aclosing(mesh.trades()) as trades``.
+    """
+
+    auth: "auth_service_pb2_grpc.AuthServiceAsyncStub"
+    marketdata: "marketdata_service_pb2_grpc.MarketDataServiceAsyncStub"
+    prediction: "prediction_service_pb2_grpc.PredictionServiceAsyncStub"
+    trading: "trading_service_pb2_grpc.TradingServiceAsyncStub"
+
+    def __init__(self, channel: grpc.aio.Channel, tokens: TokenSource) -> None:
+        self._tokens = tokens
+        self.auth = auth_service_pb2_grpc.AuthServiceStub(channel)
+        self.marketdata = marketdata_service_pb2_grpc.MarketDataServiceStub(channel)
+        self.prediction = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        self.trading = trading_service_pb2_grpc.TradingServiceStub(channel)
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, profile: Profile | None = None) -> AsyncIterator["Client"]:
+        """Connect to the gateway of ``profile``, or of the one that ``levimesh.client.profile.load`` finds.
+
+        Nothing is sent before the first call. Raises ProfileError when no mesh is known, or when it is not known any
+        more who to be there: a call raises it too, when the access token has expired and there is no password.
+        """
+        profile = profile or load()
+
+        async def log_in() -> AccessToken:
+            if not profile.password:
+                raise ProfileError(_no_password(profile))
+            return await login(client.auth, profile.username, profile.password)
+
+        tokens = TokenSource(log_in, token=profile.token)
+        async with _open_channel(profile, tokens) as channel:
+            client = cls(channel, tokens)
+            yield client
+
+    def trades(self, symbols: Sequence[str] = (), *, on_gap: OnGap = log_gap) -> AsyncGenerator[trade_pb2.Trade, None]:
+        """Trades of ``symbols`` (none: all) from now on. A reader that is slow gets the newest and misses others."""
+
+        def open_stream(token: str) -> Any:
+            return self.marketdata.StreamTrades(
+                marketdata_service_pb2.StreamTradesRequest(
+                    symbols=symbols, resume_token=token, slow_reader=streaming_pb2.SLOW_READER_CONFLATE
+                )
+            )
+
+        return self._follow(open_stream, lambda message: message.trades.trades, on_gap)
+
+    def candles(
+        self, interval: "candle_pb2.Interval.ValueType", symbols: Sequence[str] = (), *, on_gap: OnGap = log_gap
+    ) -> AsyncGenerator[candle_pb2.Candle, None]:
+        """Candles of ``symbols`` (none: all), each when it is complete, from now on."""
+
+        def open_stream(token: str) -> Any:
+            return self.marketdata.StreamCandles(
+                marketdata_service_pb2.StreamCandlesRequest(symbols=symbols, interval=interval, resume_token=token)
+            )
+
+        return self._follow(open_stream, lambda message: message.candles.candles, on_gap)
+
+    def signals(
+        self, symbols: Sequence[str] = (), *, on_gap: OnGap = log_gap
+    ) -> AsyncGenerator[prediction_pb2.Signal, None]:
+        """Signals for ``symbols`` (none: all) from now on."""
+
+        def open_stream(token: str) -> Any:
+            return self.prediction.StreamSignals(
+                prediction_service_pb2.StreamSignalsRequest(symbols=symbols, resume_token=token)
+            )
+
+        return self._follow(open_stream, lambda message: message.signals.signals, on_gap)
+
+    def orders(self, *, on_gap: OnGap = log_gap) -> AsyncGenerator[order_pb2.Order, None]:
+        """Every change of an order of the caller's account from now on."""
+
+        def open_stream(token: str) -> Any:
+            return self.trading.StreamOrders(trading_service_pb2.StreamOrdersRequest(resume_token=token))
+
+        return self._follow(open_stream, lambda message: message.orders.orders, on_gap)
+
+    async def _follow(
+        self, open_stream: Callable[[str], Any], items: Callable[[Any], Sequence[Item]], on_gap: OnGap
+    ) -> AsyncGenerator[Item, None]:
+        async with aclosing(resume(open_stream, heal=self._forget_refused_token)) as messages:
+            async for message in messages:
+                if message.HasField("gap"):
+                    on_gap(message.gap)
+                for item in items(message):
+                    yield item
+
+    def _forget_refused_token(self, error: grpc.aio.AioRpcError) -> bool:
+        if refused := refuses_token(error):
+            self._tokens.reject()
+        return refused
+
+
+async def login(auth: "auth_service_pb2_grpc.AuthServiceAsyncStub", username: str, password: str) -> AccessToken:
+    """Exchange ``username`` and ``password`` for an access token. Raises grpc.aio.AioRpcError."""
+    response = await auth.Login(auth_service_pb2.LoginRequest(username=username, password=password))
+    lifetime = response.expires_in.ToTimedelta().total_seconds()
+    return AccessToken(response.access_token, time.time() + lifetime)
+
+
+def _open_channel(profile: Profile, tokens: TokenSource) -> grpc.aio.Channel:
+    options = [
+        ("grpc.service_config", service_config(*SERVICES)),
+        ("grpc.enable_retries", 1),
+        ("grpc.keepalive_time_ms", 20_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 5_000),
+        ("grpc.max_receive_message_length", 16 * 1024 * 1024),
+    ]
+    interceptors: list[grpc.aio.ClientInterceptor] = [
+        UnaryIdentity(tokens, Deadlines(*SERVICES), public_methods(*SERVICES)),
+        StreamIdentity(tokens),
+    ]
+    return grpc.aio.secure_channel(profile.gateway, _credentials(profile), options, interceptors=interceptors)
+
+
+def _credentials(profile: Profile) -> grpc.ChannelCredentials:
+    try:
+        return grpc.ssl_channel_credentials(Path(profile.ca).read_bytes() if profile.ca else None)
+    except OSError as error:
+        raise ProfileError(f"the authority's certificate {profile.ca} cannot be read: {error.strerror}") from error
+
+
+def _no_password(profile: Profile) -> str:
+    if not profile.access_token:
+        return f"there is neither a password nor an access token for {profile.gateway}: run `levimesh login`"
+    return f"the login of {profile.username} at {profile.gateway} has expired: run `levimesh login {profile.username}`"

@@ -1,0 +1,1 @@
+"""auth: the users, their passwords, and the tokens that prove who they are."""

@@ -1,0 +1,1 @@
+"""What auth stands on: PostgreSQL, Argon2 and Ed25519."""

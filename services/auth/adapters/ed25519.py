@@ -1,0 +1,83 @@
+"""Access tokens (RFC 9068) signed with Ed25519, and the signing key while it is at rest."""
+
+import base64
+import os
+import uuid
+from datetime import datetime
+
+import jwt
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from levimesh.auth.v1 import user_pb2
+from services.auth.domain import AccessToken, SealedKey, User
+
+ALGORITHM = "EdDSA"
+_NONCE_BYTES = 12
+
+
+class KeyNotOpened(Exception):
+    """A stored signing key was encrypted with another key-encryption key."""
+
+
+class SigningKey:
+    """A private key with the id by which its public half is found."""
+
+    def __init__(self, kid: str, private_key: Ed25519PrivateKey) -> None:
+        self.kid = kid
+        self.private_key = private_key
+
+    @classmethod
+    def generate(cls) -> "SigningKey":
+        """A new key."""
+        return cls(uuid.uuid4().hex, Ed25519PrivateKey.generate())
+
+    @classmethod
+    def open(cls, key: SealedKey, key_encryption_key: bytes) -> "SigningKey":
+        """Decrypt ``key``. Raises KeyNotOpened."""
+        nonce, content = key.sealed[:_NONCE_BYTES], key.sealed[_NONCE_BYTES:]
+        try:
+            raw = AESGCM(key_encryption_key).decrypt(nonce, content, key.kid.encode())
+        except InvalidTag as error:
+            raise KeyNotOpened(
+                f"signing key {key.kid} was encrypted with another AUTH_KEY_ENCRYPTION_KEY; set that one again"
+            ) from error
+        return cls(key.kid, Ed25519PrivateKey.from_private_bytes(raw))
+
+    def seal(self, key_encryption_key: bytes, now: datetime) -> SealedKey:
+        """Encrypt for storing, bound to its id (AES-256-GCM; a random nonce, then the ciphertext)."""
+        nonce = os.urandom(_NONCE_BYTES)
+        content = AESGCM(key_encryption_key).encrypt(nonce, self.private_key.private_bytes_raw(), self.kid.encode())
+        return SealedKey(self.kid, nonce + content, now)
+
+    def public_jwk(self) -> user_pb2.JsonWebKey:
+        """The public half, as RFC 8037 writes it."""
+        x = base64.urlsafe_b64encode(self.private_key.public_key().public_bytes_raw()).rstrip(b"=").decode()
+        return user_pb2.JsonWebKey(kty="OKP", crv="Ed25519", x=x, kid=self.kid, alg=ALGORITHM, use="sig")
+
+
+class JwtTokens:
+    """Issues access tokens signed with one key."""
+
+    def __init__(self, key: SigningKey, *, issuer: str, audience: str, seconds: int) -> None:
+        self._key = key
+        self._issuer = issuer
+        self._audience = audience
+        self._seconds = seconds
+
+    def issue(self, user: User, now: datetime) -> AccessToken:
+        issued_at = int(now.timestamp())
+        claims = {
+            "iss": self._issuer,
+            "aud": self._audience,
+            "sub": user.user_id,
+            "username": user.username,
+            "roles": sorted(user.roles),
+            "iat": issued_at,
+            "nbf": issued_at,
+            "exp": issued_at + self._seconds,
+            "jti": uuid.uuid4().hex,
+        }
+        headers = {"kid": self._key.kid, "typ": "at+jwt"}
+        return AccessToken(jwt.encode(claims, self._key.private_key, ALGORITHM, headers), self._seconds)

@@ -1,0 +1,54 @@
+"""Users and what proves who they are."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What a user may do; the values are the names that tokens and policies use."""
+
+    VIEWER = "ROLE_VIEWER"
+    TRADER = "ROLE_TRADER"
+    ADMIN = "ROLE_ADMIN"
+
+
+@dataclass(frozen=True)
+class User:
+    """A person who may log in."""
+
+    user_id: str
+    """A UUID."""
+    username: str
+    roles: frozenset[Role]
+    create_time: datetime
+
+
+@dataclass(frozen=True)
+class Account:
+    """A user together with what the password is checked against."""
+
+    user: User
+    password_hash: str
+
+
+@dataclass(frozen=True)
+class AccessToken:
+    """A signed token and how many seconds it is good for."""
+
+    text: str
+    seconds: int
+
+
+@dataclass(frozen=True)
+class SealedKey:
+    """A private signing key as it is stored: encrypted."""
+
+    kid: str
+    sealed: bytes
+    create_time: datetime
+
+
+def login_name(username: str) -> str:
+    """The one spelling of a user name, which is unique regardless of case."""
+    return username.lower()

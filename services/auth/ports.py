@@ -1,0 +1,56 @@
+"""What the use cases need from outside."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from services.auth.domain import AccessToken, Account, SealedKey, User
+
+
+class Users(Protocol):
+    """Where users are kept. A user name is unique regardless of case."""
+
+    async def add(self, account: Account) -> None:
+        """Keep a new user. Raises UsernameTaken."""
+
+    async def add_first_admin(self, account: Account) -> bool:
+        """Keep a new admin unless there is any admin; says whether it was kept. Of several at once one is."""
+
+    async def by_name(self, username: str) -> Account | None:
+        """The account with this user name, in any case."""
+
+    async def by_id(self, user_id: str) -> User | None:
+        """The user with this id."""
+
+    async def page(self, after: str, limit: int) -> Sequence[User]:
+        """At most ``limit`` users by user name, those after ``after`` ("" for the first)."""
+
+
+class Passwords(Protocol):
+    """Slow, salted hashes of passwords. Both methods raise Overloaded rather than queue without bound."""
+
+    async def hash(self, password: str) -> str:
+        """A hash to keep."""
+
+    async def matches(self, password: str, known_hash: str | None) -> bool:
+        """Whether ``known_hash`` was made from ``password``.
+
+        For None (there is no such user) the answer is False after the same work, so that the time tells nothing.
+        """
+
+
+class Tokens(Protocol):
+    """Makes access tokens."""
+
+    def issue(self, user: User, now: datetime) -> AccessToken:
+        """A token that says who ``user`` is, good from ``now`` for a few minutes."""
+
+
+class SigningKeys(Protocol):
+    """Where signing keys are kept, encrypted."""
+
+    async def first(self, candidate: SealedKey) -> SealedKey:
+        """The key that signs: the one that is kept, else ``candidate``, which is kept from now on.
+
+        Replicas that start at once get the same key.
+        """

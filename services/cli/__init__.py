@@ -1,0 +1,24 @@
+"""The ``levimesh`` command."""
+
+import os
+
+# What grpc has to tell besides errors would tear the live screens. It reads this when it is imported.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
+import typer
+
+from services.cli import login, market, models, orders, stack, trading, users, watch
+
+app = typer.Typer(
+    name="levimesh",
+    help="Market data, predictions and paper trading on one machine, with one command.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+for module in (stack, login, watch, market, models, orders, trading, users):
+    app.add_typer(module.app)
+
+
+def main() -> None:
+    """The entry point of the ``levimesh`` script."""
+    app()

@@ -1,0 +1,35 @@
+"""The process of marketdata."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+from levimesh.marketdata.v1 import marketdata_service_pb2
+from services.marketdata.adapters.ccxt_source import open_ccxt_source
+from services.marketdata.bootstrap import build
+from services.marketdata.settings import MarketDataSettings
+from services.runtime.database import open_database
+from services.runtime.journal import open_journal
+from services.runtime.service import open_runtime
+
+_MARKETDATA = marketdata_service_pb2.DESCRIPTOR.services_by_name["MarketDataService"]
+
+
+async def main() -> None:
+    """Serve until told to stop."""
+    settings = MarketDataSettings()
+    async with AsyncExitStack() as stack:
+        engine = await stack.enter_async_context(open_database(settings.database_url))
+        journal = await stack.enter_async_context(open_journal(settings.redis_url))
+        source = await stack.enter_async_context(
+            open_ccxt_source(settings.source, settings.exchange, settings.base_url, settings.symbols)
+        )
+        runtime = await stack.enter_async_context(open_runtime("marketdata", settings))
+        await runtime.fetch_keys()
+        marketdata = build(settings, engine, journal, source, runtime.health)
+        for name, work in marketdata.work.items():
+            runtime.spawn(name, work)
+        await runtime.serve({_MARKETDATA: marketdata.servicer})
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,87 @@
+"""Puts the parts of the service together; what differs between a process and a test is passed in."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.marketdata.adapters.journal import CANDLES, TRADES, JournalPublisher
+from services.marketdata.adapters.postgres import PostgresStore
+from services.marketdata.candle_keeper import CandleKeeper
+from services.marketdata.catalog import Catalog
+from services.marketdata.domain.market import Interval, Symbol
+from services.marketdata.domain.ticker import TickerBoard
+from services.marketdata.feed import Feed
+from services.marketdata.ports import Source
+from services.marketdata.servicer import MarketDataServicer
+from services.marketdata.settings import MarketDataSettings
+from services.marketdata.trade_recorder import TradeRecorder
+from services.marketdata.use_cases import GetCandles, GetTicker, load_memory
+from services.runtime.broadcast import Broadcast
+from services.runtime.database import ping
+from services.runtime.health import Health, watch
+from services.runtime.journal import RedisJournal
+
+Work = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class MarketData:
+    """The service, ready to run."""
+
+    servicer: MarketDataServicer
+    work: Mapping[str, Work]
+    """What runs in the background, by name; all of it has to run."""
+
+
+def build(
+    settings: MarketDataSettings, engine: AsyncEngine, journal: RedisJournal, source: Source, health: Health
+) -> MarketData:
+    """The service on these connections.
+
+    What is stored is served while the database holds; the parts redis, feed and history only tell what cannot go on.
+    """
+    store, publisher = PostgresStore(engine), JournalPublisher(journal)
+    catalog, board = Catalog(), TickerBoard()
+    recorder = TradeRecorder(store, publisher, board)
+
+    def keepers_of(symbol: Symbol) -> list[CandleKeeper]:
+        spans = {interval: timedelta(days=settings.history_days(interval)) for interval in Interval}
+        return [
+            CandleKeeper(symbol, interval, span, source, store, publisher, board) for interval, span in spans.items()
+        ]
+
+    feed = Feed(
+        source,
+        store,
+        catalog,
+        recorder,
+        keepers_of,
+        health.part("feed", gates=False),
+        health.part("history", gates=False),
+        timedelta(seconds=settings.settle_seconds),
+    )
+
+    async def follow_source() -> None:
+        await load_memory(store, catalog, board)
+        await feed.run()
+
+    trades = Broadcast(journal, TRADES)
+    candles = {interval: Broadcast(journal, topic) for interval, topic in CANDLES.items()}
+    kept = timedelta(days=settings.trades_kept_days), timedelta(days=settings.candles_kept_days)
+    return MarketData(
+        MarketDataServicer(
+            catalog, GetCandles(catalog, store), GetTicker(catalog, board), feed.progress, trades, candles
+        ),
+        {
+            "feed": follow_source,
+            "trade recorder": recorder.run,
+            "retention": partial(feed.drop_expired, *kept),
+            "trades broadcast": trades.run,
+            **{f"{interval.value} s candles broadcast": broadcast.run for interval, broadcast in candles.items()},
+            "database health": partial(watch, health.part("database"), partial(ping, engine), 1.0),
+            "redis health": partial(watch, health.part("redis", gates=False), journal.ping, 1.0),
+        },
+    )

@@ -1,0 +1,133 @@
+"""Between protobuf and the domain."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from google.protobuf.message import Message
+
+from levimesh.marketdata.v1 import candle_pb2, marketdata_service_pb2, symbol_pb2, trade_pb2
+from services.marketdata.domain.market import Candle, Interval, Origin, Symbol, TakerSide, Trade
+from services.marketdata.domain.series import Progress
+from services.marketdata.domain.ticker import Ticker
+from services.runtime import decimals, timestamps
+from services.runtime.journal import Entry
+
+_INTERVALS = {
+    Interval.ONE_MINUTE: candle_pb2.INTERVAL_1M,
+    Interval.FIVE_MINUTES: candle_pb2.INTERVAL_5M,
+}
+_INTERVALS_FROM_PB = {value: interval for interval, value in _INTERVALS.items()}
+_ORIGINS = {
+    Origin.TRADES: candle_pb2.CANDLE_ORIGIN_TRADES,
+    Origin.SOURCE: candle_pb2.CANDLE_ORIGIN_SOURCE,
+}
+_SIDES = {
+    TakerSide.UNKNOWN: trade_pb2.TAKER_SIDE_UNSPECIFIED,
+    TakerSide.BUY: trade_pb2.TAKER_SIDE_BUY,
+    TakerSide.SELL: trade_pb2.TAKER_SIDE_SELL,
+}
+
+
+def interval_from_pb(value: candle_pb2.Interval.ValueType) -> Interval:
+    """The interval; the contract's rules have refused what is none."""
+    return _INTERVALS_FROM_PB[value]
+
+
+def span_from_pb(request: marketdata_service_pb2.GetCandlesRequest) -> tuple[datetime | None, datetime | None]:
+    """The start and the end of the span of time that is asked for; None where it is open."""
+    return (
+        timestamps.from_pb(request.start_time) if request.HasField("start_time") else None,
+        timestamps.from_pb(request.end_time) if request.HasField("end_time") else None,
+    )
+
+
+def symbol_to_pb(symbol: Symbol) -> symbol_pb2.Symbol:
+    return symbol_pb2.Symbol(
+        symbol=symbol.symbol,
+        base=symbol.base,
+        quote=symbol.quote,
+        source=symbol.source,
+        source_symbol=symbol.source_symbol,
+        price_step=decimals.to_pb(symbol.price_step),
+        quantity_step=decimals.to_pb(symbol.quantity_step),
+        min_notional=decimals.to_pb(symbol.min_notional),
+    )
+
+
+def trade_to_pb(trade: Trade) -> trade_pb2.Trade:
+    return trade_pb2.Trade(
+        symbol=trade.symbol,
+        trade_id=trade.trade_id,
+        price=decimals.to_pb(trade.price),
+        quantity=decimals.to_pb(trade.quantity),
+        taker_side=_SIDES[trade.taker_side],
+        trade_time=timestamps.to_pb(trade.trade_time),
+        receive_time=timestamps.to_pb(trade.receive_time),
+    )
+
+
+def trades_to_pb(trades: Iterable[Trade]) -> trade_pb2.TradeBatch:
+    return trade_pb2.TradeBatch(trades=map(trade_to_pb, trades))
+
+
+def candle_to_pb(candle: Candle) -> candle_pb2.Candle:
+    return candle_pb2.Candle(
+        symbol=candle.symbol,
+        interval=_INTERVALS[candle.interval],
+        open_time=timestamps.to_pb(candle.open_time),
+        close_time=timestamps.to_pb(candle.close_time),
+        open=decimals.to_pb(candle.open),
+        high=decimals.to_pb(candle.high),
+        low=decimals.to_pb(candle.low),
+        close=decimals.to_pb(candle.close),
+        volume=decimals.to_pb(candle.volume),
+        origin=_ORIGINS[candle.origin],
+    )
+
+
+def ticker_to_pb(ticker: Ticker) -> trade_pb2.Ticker:
+    last, day = ticker.last, ticker.day
+    message = trade_pb2.Ticker(
+        symbol=last.symbol,
+        last_price=decimals.to_pb(last.price),
+        last_quantity=decimals.to_pb(last.quantity),
+        last_trade_time=timestamps.to_pb(last.trade_time),
+        last_receive_time=timestamps.to_pb(last.receive_time),
+    )
+    if day is not None:
+        message.open_24h.CopyFrom(decimals.to_pb(day.open))
+        message.high_24h.CopyFrom(decimals.to_pb(day.high))
+        message.low_24h.CopyFrom(decimals.to_pb(day.low))
+        message.volume_24h.CopyFrom(decimals.to_pb(day.volume))
+    return message
+
+
+def backfill_to_pb(progress: Progress) -> candle_pb2.Backfill:
+    return candle_pb2.Backfill(
+        symbol=progress.symbol,
+        interval=_INTERVALS[progress.interval],
+        start_time=timestamps.to_pb(progress.start_time),
+        end_time=timestamps.to_pb(progress.end_time),
+        total_candles=progress.total,
+        stored_candles=progress.stored,
+        complete=progress.complete,
+    )
+
+
+def candles_page_to_pb(candles: Iterable[Candle], next_page_token: str) -> marketdata_service_pb2.GetCandlesResponse:
+    return marketdata_service_pb2.GetCandlesResponse(
+        candles=map(candle_to_pb, candles), next_page_token=next_page_token
+    )
+
+
+def trades_event(entries: Sequence[Entry]) -> Mapping[str, Message]:
+    """Entries of the topic of trades as the event of a stream."""
+    batch = trade_pb2.TradeBatch()
+    for entry in entries:
+        batch.MergeFromString(entry.event)
+    return {"trades": batch}
+
+
+def candles_event(entries: Sequence[Entry]) -> Mapping[str, Message]:
+    """Entries of a topic of candles as the event of a stream."""
+    return {"candles": candle_pb2.CandleBatch(candles=(candle_pb2.Candle.FromString(e.event) for e in entries))}

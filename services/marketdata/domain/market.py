@@ -1,0 +1,132 @@
+"""Symbols, trades and candles."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Context, Decimal, Inexact
+from enum import Enum
+
+_EXACT = Context(prec=60, traps=[Inexact])
+
+
+class Interval(Enum):
+    """The length of a candle."""
+
+    ONE_MINUTE = 60
+    FIVE_MINUTES = 300
+
+    @property
+    def length(self) -> timedelta:
+        """The length as a span of time."""
+        return timedelta(seconds=self.value)
+
+    def floor(self, moment: datetime) -> datetime:
+        """When the interval that contains ``moment`` begins."""
+        return datetime.fromtimestamp(int(moment.timestamp()) // self.value * self.value, UTC)
+
+
+class TakerSide(Enum):
+    """The side of the order that took liquidity."""
+
+    UNKNOWN = "unknown"
+    BUY = "buy"
+    SELL = "sell"
+
+
+class Origin(Enum):
+    """How a candle was made: built here from every trade of the interval, or taken from the source."""
+
+    TRADES = "trades"
+    SOURCE = "source"
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """One market of one source."""
+
+    symbol: str
+    """The id, ``<base>-<quote>@<source>``."""
+    base: str
+    quote: str
+    source: str
+    source_symbol: str
+    """The name that the source has for it."""
+    price_step: Decimal
+    quantity_step: Decimal
+    min_notional: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """One execution. Equal when the source says that it is the same; when it reached us does not count."""
+
+    symbol: str
+    trade_id: str
+    price: Decimal
+    quantity: Decimal
+    taker_side: TakerSide
+    trade_time: datetime
+    receive_time: datetime = field(compare=False)
+
+    @property
+    def number(self) -> int | None:
+        """The id as a number; None where the source's ids are none, so that they tell nothing about order."""
+        return int(self.trade_id) if self.trade_id.isascii() and self.trade_id.isdigit() else None
+
+
+@dataclass(frozen=True, slots=True)
+class Candle:
+    """The trades of a symbol in one interval, summed up."""
+
+    symbol: str
+    interval: Interval
+    open_time: datetime
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+    origin: Origin = field(compare=False)
+
+    @property
+    def close_time(self) -> datetime:
+        """When the interval ends; a trade at this very time belongs to the next."""
+        return self.open_time + self.interval.length
+
+    @classmethod
+    def opened_by(cls, trade: Trade, interval: Interval) -> "Candle":
+        """The candle after the first trade of its interval."""
+        price = trade.price
+        open_time = interval.floor(trade.trade_time)
+        return cls(trade.symbol, interval, open_time, price, price, price, price, trade.quantity, Origin.TRADES)
+
+    def with_trade(self, trade: Trade) -> "Candle":
+        """This candle and one more trade, which comes after all that are in it."""
+        return Candle(
+            self.symbol,
+            self.interval,
+            self.open_time,
+            self.open,
+            max(self.high, trade.price),
+            min(self.low, trade.price),
+            trade.price,
+            _EXACT.add(self.volume, trade.quantity),
+            Origin.TRADES,
+        )
+
+    def flat_at(self, open_time: datetime, origin: Origin) -> "Candle":
+        """A candle without trades: this one's close as all four prices, and no volume."""
+        price = self.close
+        return Candle(self.symbol, self.interval, open_time, price, price, price, price, Decimal(0), origin)
+
+    def quiet_until(self, open_time: datetime, origin: Origin) -> list["Candle"]:
+        """The candles without trades between this one and the one that opens at ``open_time``."""
+        count = (open_time - self.close_time) // self.interval.length
+        return [self.flat_at(self.close_time + index * self.interval.length, origin) for index in range(count)]
+
+
+def total(quantities: list[Decimal]) -> Decimal:
+    """The exact sum."""
+    amount = Decimal(0)
+    for quantity in quantities:
+        amount = _EXACT.add(amount, quantity)
+    return amount

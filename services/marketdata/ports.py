@@ -1,0 +1,108 @@
+"""What marketdata needs from outside: a source, a store and somewhere to publish."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from services.marketdata.domain.market import Candle, Interval, Symbol, Trade
+from services.marketdata.domain.sequence import Step
+
+
+class SourceUnavailable(Exception):
+    """The source did not do what was asked; its text says what to do about it. Asking again may help."""
+
+
+class Source(Protocol):
+    """Where market data comes from: an exchange. Every method raises SourceUnavailable."""
+
+    async def symbols(self) -> list[Symbol]:
+        """The markets to follow."""
+
+    async def now(self) -> datetime:
+        """The time by the source's own clock."""
+
+    async def candles(self, symbol: Symbol, interval: Interval, start: datetime) -> list[Candle]:
+        """The first candles that open at ``start`` or later, by time; the last may not be over yet.
+
+        Intervals of which the source has no candle are left out. Empty when there are none.
+        """
+
+    async def trades(self, symbol: Symbol) -> list[Step]:
+        """Wait for trades, and return whatever has arrived since the call before.
+
+        To miss none, the caller calls again before it awaits anything else. After SourceUnavailable trades may be
+        missing. In place of a trade that is not sound (no id, no price above zero) stands a Break.
+        """
+
+
+@dataclass(frozen=True)
+class History:
+    """What is stored of a series of candles, and what of it is streamed."""
+
+    start_time: datetime
+    """Open time of the first candle wanted."""
+    next_open: datetime
+    """Open time of the first candle that is not stored yet."""
+    live_from: datetime | None
+    """Candles from this open time on are published; None until the first fetching of the history is complete."""
+
+
+class TradeStore(Protocol):
+    """Where trades stay."""
+
+    async def add_trades(self, trades: Sequence[Trade]) -> list[Trade]:
+        """Store trades; returns those that were not stored before, in the order given."""
+
+
+class Store(TradeStore, Protocol):
+    """Where market data stays. Writing the same again changes nothing."""
+
+    async def symbols(self) -> list[Symbol]:
+        """All symbols, by id."""
+
+    async def put_symbols(self, symbols: Sequence[Symbol]) -> None:
+        """Add symbols, or bring them up to date."""
+
+    async def newest_trades(self, symbol: str) -> list[Trade]:
+        """Some of the newest trades of a symbol, the newest among them."""
+
+    async def history(self, symbol: str, interval: Interval) -> History | None:
+        """What is known of a series; None when nothing."""
+
+    async def put_history(self, symbol: str, interval: Interval, history: History) -> None:
+        """Begin a series, or change what is known of it."""
+
+    async def add_candles(self, candles: Sequence[Candle], history: History | None) -> None:
+        """Store candles of one series, replacing those that are there with other values.
+
+        In the same transaction ``history``, if given, becomes what is known of the series. What opens at its
+        ``live_from`` or later, and every replacement of such a candle, waits to be published.
+        """
+
+    async def unpublished(self, symbol: str, interval: Interval) -> list[Candle]:
+        """The first candles of a series that wait to be published, by time."""
+
+    async def mark_published(self, candles: Sequence[Candle]) -> None:
+        """These candles of one series wait no longer."""
+
+    async def candles(
+        self, symbol: str, interval: Interval, start: datetime | None, end: datetime | None, limit: int
+    ) -> list[Candle]:
+        """The first ``limit`` candles that open in [start, end), by time."""
+
+    async def newest_candles(self, symbol: str, interval: Interval, limit: int) -> list[Candle]:
+        """The last ``limit`` candles, by time."""
+
+    async def drop_expired(self, trades_before: datetime, candles_before: datetime) -> None:
+        """Drop the partitions that hold nothing newer."""
+
+
+class Publisher(Protocol):
+    """Tells everybody what has been stored."""
+
+    async def trades(self, trades: Sequence[Trade]) -> None:
+        """Publish stored trades, those of a symbol together."""
+
+    async def candles(self, candles: Sequence[Candle]) -> None:
+        """Publish stored candles of one interval, in this order."""

@@ -1,0 +1,85 @@
+"""The MarketDataService of the contract."""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+import grpc
+
+from levimesh.marketdata.v1 import marketdata_service_pb2 as pb
+from levimesh.marketdata.v1 import marketdata_service_pb2_grpc as pb_grpc
+from services.marketdata import converters as convert
+from services.marketdata.catalog import Catalog
+from services.marketdata.domain.market import Interval
+from services.marketdata.domain.series import Progress
+from services.marketdata.use_cases import GetCandles, GetTicker
+from services.runtime.broadcast import Broadcast
+from services.runtime.pagination import decode_page_token, encode_page_token
+from services.runtime.streaming import stream_responses
+
+_DEFAULT_PAGE_SIZE = 500
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class MarketDataServicer(pb_grpc.MarketDataServiceServicer):
+    """Wire in, wire out."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        get_candles: GetCandles,
+        get_ticker: GetTicker,
+        backfills: Callable[[], Iterable[Progress]],
+        trades: Broadcast,
+        candles: Mapping[Interval, Broadcast],
+    ) -> None:
+        self._catalog = catalog
+        self._get_candles = get_candles
+        self._get_ticker = get_ticker
+        self._backfills = backfills
+        self._trades = trades
+        self._candles = candles
+
+    async def ListSymbols(self, request: pb.ListSymbolsRequest, context: Context) -> pb.ListSymbolsResponse:
+        return pb.ListSymbolsResponse(symbols=map(convert.symbol_to_pb, self._catalog.all()))
+
+    async def GetCandles(self, request: pb.GetCandlesRequest, context: Context) -> pb.GetCandlesResponse:
+        start, end = convert.span_from_pb(request)
+        if request.page_token:
+            start = datetime.fromisoformat(decode_page_token(request.page_token, request)[0])
+        interval = convert.interval_from_pb(request.interval)
+        page = await self._get_candles(request.symbol, interval, start, end, request.page_size or _DEFAULT_PAGE_SIZE)
+        token = "" if page.next_start is None else encode_page_token([page.next_start.isoformat()], request)
+        return convert.candles_page_to_pb(page.candles, token)
+
+    async def GetTicker(self, request: pb.GetTickerRequest, context: Context) -> pb.GetTickerResponse:
+        return pb.GetTickerResponse(ticker=convert.ticker_to_pb(self._get_ticker(request.symbol)))
+
+    async def ListBackfills(self, request: pb.ListBackfillsRequest, context: Context) -> pb.ListBackfillsResponse:
+        return pb.ListBackfillsResponse(backfills=map(convert.backfill_to_pb, self._backfills()))
+
+    async def StreamTrades(
+        self, request: pb.StreamTradesRequest, context: Context
+    ) -> AsyncIterator[pb.StreamTradesResponse]:
+        subscription = self._trades.subscribe(
+            keys=self._keys(request.symbols), resume_token=request.resume_token, slow_reader=request.slow_reader
+        )
+        async for response in stream_responses(subscription, pb.StreamTradesResponse, convert.trades_event):
+            yield response
+
+    async def StreamCandles(
+        self, request: pb.StreamCandlesRequest, context: Context
+    ) -> AsyncIterator[pb.StreamCandlesResponse]:
+        subscription = self._candles[convert.interval_from_pb(request.interval)].subscribe(
+            keys=self._keys(request.symbols), resume_token=request.resume_token, slow_reader=request.slow_reader
+        )
+        async for response in stream_responses(subscription, pb.StreamCandlesResponse, convert.candles_event):
+            yield response
+
+    def _keys(self, symbols: Iterable[str]) -> frozenset[str] | None:
+        """The symbols of a subscription; None for all. Raises SymbolNotFound."""
+        keys = frozenset(symbols)
+        for key in keys:
+            self._catalog.require(key)
+        return keys or None

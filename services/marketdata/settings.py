@@ -1,0 +1,63 @@
+"""The settings of marketdata."""
+
+import re
+from typing import Annotated
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
+
+from services.marketdata.domain.market import Interval
+from services.runtime.settings import ServiceSettings
+
+
+class MarketDataSettings(ServiceSettings):
+    """Read from the environment, ``MARKETDATA_*``."""
+
+    model_config = SettingsConfigDict(env_prefix="MARKETDATA_")
+
+    port: int = Field(default=15052, ge=0, le=65535)
+    """Port for gRPC; 0 takes a free one."""
+
+    source: str = Field(default="simex", pattern=r"^[a-z0-9_]+$")
+    """The source's name, which ends every symbol's id. Another market needs another name: candles of two markets under
+    one name are refused."""
+    exchange: str = "binance"
+    """The exchange's id in ccxt; any of ccxt.pro with spot markets and live trades."""
+    base_url: str = Field(default="http://127.0.0.1:15080", pattern=r"^(https?://[^/]+)?/?$")
+    """Where the exchange is, REST and websocket alike; empty for the exchange's own addresses."""
+    symbols: Annotated[tuple[str, ...], NoDecode] = ("BTC-USDT", "ETH-USDT")
+    """The markets to follow, separated by commas; empty for all spot markets of a source that has at most 50."""
+
+    settle_seconds: float = Field(default=1.0, gt=0)
+    """How long after the source has told its time everything that happened before that has reached us."""
+    history_1m_days: int = Field(default=2, ge=1)
+    """How many days of one-minute candles are fetched at the first start, as far as the source has them."""
+    history_5m_days: int = Field(default=300, ge=1)
+    """The same for five-minute candles."""
+    trades_kept_days: int = Field(default=7, ge=1)
+    """Trades are dropped by the day when they are older, by the source's clock."""
+    candles_kept_days: int = Field(default=800, ge=1)
+    """Candles are dropped by the month when they are older, by the source's clock."""
+
+    @field_validator("symbols", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("symbols")
+    @classmethod
+    def _are_pairs(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
+        for symbol in symbols:
+            if not re.fullmatch(r"[A-Z0-9]+-[A-Z0-9]+", symbol):
+                raise ValueError(f"{symbol!r} is no symbol; write base and quote like BTC-USDT")
+        return symbols
+
+    @model_validator(mode="after")
+    def _history_is_kept(self) -> "MarketDataSettings":
+        if self.candles_kept_days < max(self.history_1m_days, self.history_5m_days):
+            raise ValueError("candles_kept_days must not be less than history_1m_days and history_5m_days")
+        return self
+
+    def history_days(self, interval: Interval) -> int:
+        """How many days of history are wanted."""
+        return self.history_1m_days if interval is Interval.ONE_MINUTE else self.history_5m_days

@@ -1,0 +1,1 @@
+"""What the service stands on: database, market data, models."""

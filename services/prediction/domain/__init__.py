@@ -1,0 +1,1 @@
+"""Candles, predictions, signals, models and trainings, and the rules that connect them."""

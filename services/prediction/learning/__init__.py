@@ -1,0 +1,1 @@
+"""Making models, in a process of its own: ``python -m services.prediction.learning``."""

@@ -1,0 +1,1 @@
+"""One callable for each thing that the service does."""

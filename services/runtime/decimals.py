@@ -1,0 +1,15 @@
+"""Exact numbers between Python and the wire."""
+
+from decimal import Decimal
+
+from google.type import decimal_pb2
+
+
+def to_pb(value: Decimal) -> decimal_pb2.Decimal:
+    """``value`` in plain digits: never an exponent, trailing zeros kept."""
+    return decimal_pb2.Decimal(value=format(value, "f"))
+
+
+def from_pb(message: decimal_pb2.Decimal) -> Decimal:
+    """The number that ``message`` spells. The contract's field rules have checked the spelling of requests."""
+    return Decimal(message.value)

@@ -1,0 +1,155 @@
+"""The mesh's one event primitive: topics of events, read from any offset on.
+
+The first engine is Redis Streams. Redis only carries: what must not be lost is in PostgreSQL before it comes here.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pydantic import SecretStr
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from services.runtime.errors import DependencyUnavailable
+
+_log = logging.getLogger(__name__)
+
+START = "0-0"
+"""The offset before the first event of any topic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One event of a topic."""
+
+    offset: str
+    key: str
+    """What the event is about, for example a symbol; readers filter by it."""
+    event: bytes
+    """A serialised message of the contract."""
+
+
+class Journal(Protocol):
+    """Topics of events in the order in which they were appended."""
+
+    async def append(self, topic: str, events: Sequence[tuple[str, bytes]]) -> list[str]:
+        """Append ``(key, event)`` pairs, all or none, and return their offsets."""
+
+    async def read(self, topic: str, after: str, limit: int) -> list[Entry]:
+        """The first ``limit`` events after the offset ``after`` that the topic still holds."""
+
+    async def last_offset(self, topic: str) -> str:
+        """The offset of the newest event; START when there is none."""
+
+    async def holds(self, topic: str, offset: str) -> bool:
+        """Whether nothing after ``offset`` has been dropped, so that reading on from there misses nothing."""
+
+    def tail(self, topic: str, after: str) -> AsyncIterator[list[Entry]]:
+        """The events after ``after`` as they come, whatever is waiting at a time, for ever."""
+
+
+class RedisJournal:
+    """The journal on Redis Streams: an offset is an entry id, a topic keeps about its newest ``keep`` events."""
+
+    def __init__(self, redis: Redis, keep: int, patience: float = 5.0) -> None:
+        self._redis = redis
+        self._keep = keep
+        self._patience = patience
+
+    async def append(self, topic: str, events: Sequence[tuple[str, bytes]]) -> list[str]:
+        async with self._bounded(), self._redis.pipeline(transaction=True) as pipeline:
+            for key, event in events:
+                pipeline.xadd(_stream(topic), {"key": key, "event": event}, maxlen=self._keep, approximate=True)
+            offsets: list[bytes] = await pipeline.execute()
+        return [offset.decode() for offset in offsets]
+
+    async def read(self, topic: str, after: str, limit: int) -> list[Entry]:
+        async with self._bounded():
+            items: Any = await self._redis.xrange(_stream(topic), f"({after}", count=limit)
+        return _entries(items)
+
+    async def last_offset(self, topic: str) -> str:
+        async with self._bounded():
+            newest: Any = await self._redis.xrevrange(_stream(topic), count=1)
+        return str(newest[0][0], "ascii") if newest else START
+
+    async def holds(self, topic: str, offset: str) -> bool:
+        async with self._bounded():
+            if offset == START:
+                # Nothing is dropped before the topic is full.
+                return bool(await self._redis.xlen(_stream(topic)) < self._keep)
+            return bool(await self._redis.xrange(_stream(topic), offset, offset))
+
+    async def tail(self, topic: str, after: str) -> AsyncIterator[list[Entry]]:
+        while True:
+            # Redis answers after two seconds at the latest, so that a dead connection is noticed.
+            async with self._bounded(2):
+                answer: Any = await self._redis.xread({_stream(topic): after}, count=1000, block=2_000)
+            for _, items in answer or ():
+                entries = _entries(items)
+                after = entries[-1].offset
+                yield entries
+
+    async def ping(self) -> None:
+        """Raise unless Redis answers."""
+        async with self._bounded():
+            await self._redis.ping()
+
+    @asynccontextmanager
+    async def _bounded(self, extra: float = 0) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._patience + extra):
+                yield
+        except TimeoutError as error:
+            raise DependencyUnavailable("the journal does not answer; try again in a second", part="redis") from error
+
+
+@asynccontextmanager
+async def open_journal(url: SecretStr, *, keep: int = 100_000, patience: float = 5.0) -> AsyncIterator[RedisJournal]:
+    """The journal on the Redis at ``url``; nothing is connected before the first use.
+
+    Raises DependencyUnavailable when a command is not answered within ``patience`` seconds.
+
+    A cancelled command closes its connection (redis-py does), so no answer is left for the next user of the pool.
+    """
+    # redis-py bounds a send with asyncio.wait_for, which loses a cancellation on Python 3.11: so we bound it ourselves.
+    redis = Redis.from_url(
+        url.get_secret_value(),
+        socket_timeout=None,
+        socket_connect_timeout=2,
+        socket_keepalive=True,
+        retry=Retry(NoBackoff(), 1),
+    )
+    try:
+        yield RedisJournal(redis, keep, patience)
+    finally:
+        await redis.aclose()
+
+
+def is_offset(text: str) -> bool:
+    """Whether ``text`` has the form of an offset."""
+    return re.fullmatch(r"[0-9]{1,19}-[0-9]{1,19}", text) is not None
+
+
+def is_after(offset: str, other: str) -> bool:
+    """Whether ``offset`` comes after ``other``."""
+    return _position(offset) > _position(other)
+
+
+def _position(offset: str) -> tuple[int, int]:
+    time, _, sequence = offset.partition("-")
+    return int(time), int(sequence)
+
+
+def _stream(topic: str) -> str:
+    return f"journal:{topic}"
+
+
+def _entries(items: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> list[Entry]:
+    return [Entry(offset.decode(), fields[b"key"].decode(), fields[b"event"]) for offset, fields in items]

@@ -1,0 +1,40 @@
+"""Opaque page tokens, good only for the method and the filters that they were given out for."""
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Sequence
+
+from google.protobuf.message import Message
+
+from services.runtime.errors import PageTokenInvalid
+
+
+def encode_page_token(position: Sequence[str], filters: Message) -> str:
+    """A token for the page after ``position`` of the listing that the request ``filters`` asked for."""
+    return base64.urlsafe_b64encode(json.dumps([_digest(filters), *position]).encode()).decode()
+
+
+def decode_page_token(token: str, filters: Message) -> list[str]:
+    """The position inside ``token``. Raises PageTokenInvalid when it is not a token for this listing."""
+    try:
+        digest, *position = json.loads(base64.b64decode(token, altchars=b"-_", validate=True))
+        genuine = digest == _digest(filters) and all(isinstance(part, str) for part in position)
+    except (binascii.Error, ValueError, TypeError):
+        genuine = False
+    if not genuine:
+        raise PageTokenInvalid(
+            "page_token is not from this listing; send the next_page_token of its last page, or none"
+        )
+    return [str(part) for part in position]
+
+
+def _digest(filters: Message) -> str:
+    """A short hash of the method's request without its paging fields."""
+    bare = type(filters)()
+    bare.CopyFrom(filters)
+    for field in ("page_token", "page_size"):
+        bare.ClearField(field)
+    content = bare.DESCRIPTOR.full_name.encode() + bare.SerializeToString(deterministic=True)
+    return hashlib.sha256(content).hexdigest()[:16]

@@ -1,0 +1,181 @@
+"""What happens to every call, in this order: telemetry, errors, deadline, identity and policy, validation.
+
+The chain of each method is put together once, when the server starts; a call pays only for what its stages do.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+from google.protobuf.message import Message
+from protovalidate import Validator, Violation
+
+from services.runtime.deadlines import expire_at
+from services.runtime.errors import FieldViolations, MeshError, Overloaded, ShuttingDown
+from services.runtime.identity import TokenVerifier, authorize, set_caller, workload_of
+from services.runtime.logging import call_fields
+from services.runtime.policy import Policy
+from services.runtime.statuses import abort, as_mesh_error, to_status
+from services.runtime.telemetry import Metrics, Tracing
+
+Context = grpc.aio.ServicerContext[Any, Any]
+UnaryHandler = Callable[[Any, Context], Awaitable[Any]]
+StreamHandler = Callable[[Any, Context], AsyncIterator[Any]]
+
+_NO_SPAN: AbstractContextManager[None] = nullcontext()
+_NO_TIMER: AbstractAsyncContextManager[None] = nullcontext()
+_ROUNDED_UP = 1.05
+"""gRPC rounds a deadline up to three digits on the wire, so a caller's may arrive a little later than it was meant."""
+
+
+@dataclass
+class Stages:
+    """What the chains of one server share."""
+
+    verifier: TokenVerifier
+    metrics: Metrics
+    tracing: Tracing
+    max_concurrent_calls: int
+    """Of unary calls; and as many streams, so that neither keeps the other out."""
+    _validator: Validator = field(default_factory=Validator)
+    _calls: int = 0
+    _streams: set[asyncio.Task[Any]] = field(default_factory=set)
+    _draining: bool = False
+
+    def unary(self, policy: Policy, handler: UnaryHandler) -> UnaryHandler:
+        """``handler`` behind every stage."""
+        observe = self.metrics.seconds.labels(policy.method).observe
+        ended_well = self.metrics.handled.labels(policy.method, "OK").inc
+
+        async def call(request: Message, context: Context) -> Any:
+            started = time.perf_counter()
+            self._calls += 1
+            headers = _headers(context)
+            try:
+                with self._span(policy, headers):
+                    try:
+                        async with _deadline(policy, context):
+                            self._admit(policy, request, context, headers)
+                            response = await handler(request, context)
+                    except Exception as error:  # noqa: BLE001 - every error becomes a status here, and nowhere else
+                        await self._fail(policy, context, as_mesh_error(error))
+                ended_well()
+                return response
+            finally:
+                self._calls -= 1
+                observe(time.perf_counter() - started)
+
+        return call
+
+    def stream(self, policy: Policy, handler: StreamHandler, response_type: type[Message]) -> StreamHandler:
+        """``handler``, which answers with a stream, behind every stage.
+
+        An error that comes after the first message is told in band too (``end``), because HTTP/1.1 shows no other.
+        """
+        running = self.metrics.running.labels(policy.method)
+
+        async def call(request: Message, context: Context) -> AsyncIterator[Any]:
+            headers = _headers(context)
+            sent = False
+            with self._span(policy, headers), running.track_inprogress():
+                try:
+                    expire_at(None)
+                    self._admit(policy, request, context, headers)
+                    async for response in self._until_drained(handler(request, context)):
+                        sent = True
+                        yield response
+                except Exception as error:  # noqa: BLE001 - every error becomes a status here, and nowhere else
+                    failure = as_mesh_error(error)
+                    if sent:
+                        yield response_type(end=to_status(failure))
+                    await self._fail(policy, context, failure)
+            self.metrics.handled.labels(policy.method, "OK").inc()
+
+        return call
+
+    def drain_streams(self) -> None:
+        """End every stream with UNAVAILABLE (SHUTTING_DOWN), so that its reader resumes elsewhere."""
+        self._draining = True
+        for task in self._streams:
+            task.cancel()
+
+    async def _until_drained(self, responses: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - grpc.aio serves every call in a task of its own
+        if self._draining:
+            raise ShuttingDown("the service is stopping; resume with the last token")
+        if len(self._streams) >= self.max_concurrent_calls:
+            raise Overloaded("too many streams at once; close some, or try again in a second")
+        self._streams.add(task)
+        try:
+            async for response in responses:
+                yield response
+        except asyncio.CancelledError:
+            if not self._draining:
+                raise
+            task.uncancel()
+            raise ShuttingDown("the service is stopping; resume with the last token") from None
+        finally:
+            self._streams.discard(task)
+
+    def _span(self, policy: Policy, headers: dict[str, Any]) -> AbstractContextManager[Any]:
+        traceparent = headers.get("traceparent")
+        return self.tracing.span(policy.method, traceparent) if self.tracing.sampled(traceparent) else _NO_SPAN
+
+    def _admit(self, policy: Policy, request: Message, context: Context, headers: dict[str, Any]) -> None:
+        """Identity, policy and validation."""
+        if self._calls > self.max_concurrent_calls:
+            raise Overloaded("too many calls at once; try again in a second")
+        workload = workload_of(context.peer_identities() or ())
+        caller = authorize(policy, workload, _bearer(headers), self.verifier)
+        set_caller(caller)
+        call_fields.set({"method": policy.method, "user": caller.user.username if caller.user else caller.workload})
+        if violations := self._validator.collect_violations(request):
+            raise FieldViolations({_path(violation): _problem(violation) for violation in violations})
+
+    async def _fail(self, policy: Policy, context: Context, error: MeshError) -> None:
+        self.metrics.handled.labels(policy.method, error.status).inc()
+        await abort(context, to_status(error))
+
+
+def _headers(context: Context) -> dict[str, Any]:
+    return dict(context.invocation_metadata() or ())
+
+
+def _bearer(headers: dict[str, Any]) -> str | None:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token if scheme.lower() == "bearer" and token else None
+
+
+def _deadline(policy: Policy, context: Context) -> AbstractAsyncContextManager[Any]:
+    """Ends the call in time: at the policy's deadline, or at the caller's if that is earlier.
+
+    gRPC itself cancels a call at its caller's deadline, so a timer is needed only for an earlier one of the policy.
+    """
+    asked, limit = context.time_remaining(), policy.deadline
+    if limit is None or (asked is not None and asked <= limit * _ROUNDED_UP):
+        expire_at(None if asked is None else asyncio.get_running_loop().time() + asked)
+        return _NO_TIMER
+    timer = asyncio.timeout(limit)
+    expire_at(timer.when())
+    return timer
+
+
+def _path(violation: Violation) -> str:
+    """The field as a request spells it, for example ``roles[0]``; "" when the rule is about the whole."""
+    path = violation.proto.field
+    if path is None:
+        return ""
+    parts = []
+    for element in path.elements:
+        index = element.subscript.value if element.subscript and element.subscript.field == "index" else None
+        parts.append(element.field_name if index is None else f"{element.field_name}[{index}]")
+    return ".".join(parts)
+
+
+def _problem(violation: Violation) -> str:
+    return violation.proto.message or violation.proto.rule_id

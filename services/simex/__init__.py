@@ -1,0 +1,1 @@
+"""simex: a sandbox exchange that speaks Binance's spot API, offline and repeatable."""

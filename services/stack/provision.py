@@ -1,0 +1,58 @@
+"""What is done once where the stack itself does not run, as in docker-compose.yml.
+
+``python -m services.stack.provision certificates FOLDER KEY_FILE`` issues a certificate for every workload;
+``python -m services.stack.provision admin HOST:PORT CERTIFICATES`` creates the first admin and prints the password.
+"""
+
+import asyncio
+import secrets
+import sys
+from pathlib import Path
+
+import grpc
+
+from levimesh.auth.v1 import auth_service_pb2, auth_service_pb2_grpc
+from levimesh.client import explain
+from services.runtime.channels import open_channel
+from services.runtime.workload import WorkloadFiles
+from services.stack.bootstrap import ADMIN
+from services.stack.certificates import Authority
+
+_AUTH = auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"]
+
+
+def issue(folder: Path, key_file: Path) -> list[str]:
+    """Issue what is missing or half expired; returns the names issued."""
+    return Authority.open(folder, key_file).renew()
+
+
+async def create_admin(target: str, certificates: Path) -> str:
+    """Create the first admin by the auth service at ``target``; returns the generated password.
+
+    Raises grpc.aio.AioRpcError, with ADMIN_EXISTS when there is one.
+    """
+    folder = certificates / "stack"
+    files = WorkloadFiles(folder / "certificate.pem", folder / "private_key.pem", certificates / "ca.pem")
+    password = secrets.token_urlsafe(18)
+    async with open_channel(_AUTH, "auth", target, files) as channel:
+        request = auth_service_pb2.CreateFirstAdminRequest(username=ADMIN, password=password)
+        await auth_service_pb2_grpc.AuthServiceStub(channel).CreateFirstAdmin(request)
+    return password
+
+
+def main(arguments: list[str]) -> str:
+    """What the command line prints. Exits with an explanation when something is wrong."""
+    match arguments:
+        case ["certificates", folder, key_file]:
+            return f"issued: {', '.join(issue(Path(folder), Path(key_file))) or 'nothing, all are good'}"
+        case ["admin", target, certificates]:
+            try:
+                return f"user {ADMIN}, password {asyncio.run(create_admin(target, Path(certificates)))}"
+            except grpc.aio.AioRpcError as error:
+                sys.exit(explain(error))
+        case _:
+            sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(main(sys.argv[1:]) + "\n")

@@ -1,0 +1,65 @@
+"""The settings of the embedded stack."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+METRICS_OFFSET = 100
+"""A service's metrics port is this much above its port."""
+SERVICES = ("auth", "marketdata", "prediction", "trading")
+"""The services of the mesh, by their folders."""
+
+
+class StackSettings(BaseSettings):
+    """Read from the environment with the prefix ``LEVIMESH_``. All ports are on 127.0.0.1.
+
+    What starts with the name of a service, such as ``TRADING_PAPER_CASH``, reaches that service as it is.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="LEVIMESH_", frozen=True, use_attribute_docstrings=True)
+
+    state: Path = Path(".levimesh")
+    """Folder of everything that survives a stop: keys, data, models, logs."""
+    gateway_port: int = Field(default=8443, ge=1, le=65535)
+    """Port of the gateway with TLS."""
+    gateway_plain_port: int = Field(default=8080, ge=1, le=65535)
+    """Port of the gateway without TLS."""
+    auth_port: int = Field(default=15051, ge=1, le=65435)
+    """Port of auth; its metrics are 100 above, and so for the other services."""
+    marketdata_port: int = Field(default=15052, ge=1, le=65435)
+    """Port of marketdata."""
+    prediction_port: int = Field(default=15053, ge=1, le=65435)
+    """Port of prediction."""
+    trading_port: int = Field(default=15054, ge=1, le=65435)
+    """Port of trading."""
+    simex_port: int = Field(default=15080, ge=1, le=65535)
+    """Port of simex, REST and websocket."""
+    postgres_port: int = Field(default=15432, ge=1, le=65535)
+    """Port of PostgreSQL."""
+    redis_port: int = Field(default=15379, ge=1, le=65535)
+    """Port of Redis."""
+
+    def port(self, service: str) -> int:
+        """The port of one of the SERVICES."""
+        ports: Mapping[str, int] = {
+            "auth": self.auth_port,
+            "marketdata": self.marketdata_port,
+            "prediction": self.prediction_port,
+            "trading": self.trading_port,
+        }
+        return ports[service]
+
+    def target(self, service: str) -> str:
+        """``host:port`` of one of the SERVICES."""
+        return f"127.0.0.1:{self.port(service)}"
+
+    def ports(self) -> list[tuple[str, int]]:
+        """Every port that the stack takes, with the variable that changes it."""
+        own = [(f"LEVIMESH_{name.upper()}", getattr(self, name)) for name in _PORTS]
+        metrics = [(f"LEVIMESH_{name.upper()}_PORT", self.port(name) + METRICS_OFFSET) for name in SERVICES]
+        return own + metrics
+
+
+_PORTS = [name for name in StackSettings.model_fields if name.endswith("_port")]

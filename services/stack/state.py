@@ -1,0 +1,141 @@
+"""The state folder: where everything lies that survives a stop, and what is remembered there."""
+
+import base64
+import hashlib
+import json
+import os
+import secrets
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from services.stack.files import write_private
+from services.stack.settings import SERVICES
+
+_LONGEST_SOCKET_FOLDER = 90  # the kernel takes 107 bytes for a socket's whole path
+
+
+@dataclass(frozen=True)
+class State:
+    """The paths in the state folder ``path``, which is absolute and need not exist."""
+
+    path: Path
+
+    @classmethod
+    def at(cls, path: Path) -> "State":
+        """The state folder ``path``."""
+        return cls(path.absolute())
+
+    def make(self) -> None:
+        """Make the folder when it is missing; nobody else may look into it."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    @property
+    def authority_key(self) -> Path:
+        """The private key of the stack's certificate authority."""
+        return self.path / "authority" / "private_key.pem"
+
+    @property
+    def certificates(self) -> Path:
+        """``ca.pem`` and a folder for each workload."""
+        return self.path / "certificates"
+
+    @property
+    def logs(self) -> Path:
+        """A file for each process."""
+        return self.path / "logs"
+
+    @property
+    def admin(self) -> Path:
+        """Name and password of the first admin, as JSON."""
+        return self.path / "admin.json"
+
+    @property
+    def processes(self) -> Path:
+        """What runs now, as JSON: for whoever finds it after the supervisor was killed."""
+        return self.path / "stack.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one supervisor of this state folder."""
+        return self.path / "lock"
+
+    @property
+    def sockets(self) -> Path:
+        """Folder of unix sockets: in the state folder unless its path is too long for them."""
+        inside = self.path / "run"
+        if len(os.fsencode(inside)) <= _LONGEST_SOCKET_FOLDER:
+            return inside
+        name = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"levimesh-{os.getuid()}-{name}"
+
+    @property
+    def control_socket(self) -> Path:
+        """Where the supervisor takes commands."""
+        return self.sockets / "control.sock"
+
+    def make_sockets(self) -> None:
+        """Make the folder of the sockets. Raises PermissionError when somebody else has made it."""
+        self.sockets.mkdir(mode=0o700, exist_ok=True)
+        if self.sockets.stat().st_uid != os.getuid():
+            raise PermissionError(f"{self.sockets} belongs to somebody else; use a shorter path with --state")
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """Passwords and keys, generated at the first start. They reach a process only by its environment or files."""
+
+    postgres: str = field(repr=False)
+    """Password of PostgreSQL's superuser."""
+    redis: str = field(repr=False)
+    """Password of Redis."""
+    key_encryption: str = field(repr=False)
+    """The key that auth encrypts its signing keys with: 32 bytes in base64."""
+    roles: Mapping[str, str] = field(repr=False)
+    """Password of each service's role in PostgreSQL."""
+
+    @classmethod
+    def of(cls, state: State) -> "Secrets":
+        """The secrets of ``state``, generated at the first call."""
+        path = state.path / "secrets.json"
+        if path.exists():
+            return cls(**json.loads(path.read_text()))
+        made = cls(
+            postgres=secrets.token_urlsafe(24),
+            redis=secrets.token_urlsafe(24),
+            key_encryption=base64.b64encode(secrets.token_bytes(32)).decode(),
+            roles={service: secrets.token_urlsafe(24) for service in SERVICES},
+        )
+        write_private(path, json.dumps(asdict(made), indent=2).encode())
+        return made
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a mesh remembers between its runs."""
+
+    source: str
+    """Where the data in this state folder came from: ``simex``, ``replay:/folder`` or ``ccxt:binance``."""
+    speed: float = 1.0
+    """How many times faster than real time simex runs."""
+    done: list[str] = field(default_factory=list)
+    """What is done once in the life of a mesh and has been."""
+
+    @classmethod
+    def of(cls, state: State) -> "Memory | None":
+        """What ``state`` remembers; None before its first start."""
+        path = cls._file(state)
+        return cls(**json.loads(path.read_text())) if path.exists() else None
+
+    def with_done(self, what: str) -> "Memory":
+        """This, and ``what`` is done."""
+        return replace(self, done=[*self.done, what])
+
+    def save(self, state: State) -> None:
+        """Remember this."""
+        write_private(self._file(state), json.dumps(asdict(self), indent=2).encode())
+
+    @staticmethod
+    def _file(state: State) -> Path:
+        return state.path / "mesh.json"

@@ -1,0 +1,179 @@
+"""Which processes the stack consists of, what each is given, and what it needs."""
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.runtime.workload import WorkloadFiles
+from services.stack.checks import GrpcCheck, check_http
+from services.stack.database import Database
+from services.stack.envoy import Gateway
+from services.stack.postgres import Cluster, run_as
+from services.stack.processes import Process
+from services.stack.redis import RedisServer
+from services.stack.settings import METRICS_OFFSET, SERVICES, StackSettings
+from services.stack.sources import Source
+from services.stack.state import Memory, Secrets, State
+
+_GATEWAY_WAVE, _SERVICES_WAVE, _EXCHANGE_WAVE, _SERVERS_WAVE = range(4)
+
+
+def processes(settings: StackSettings, state: State, secrets: Secrets, memory: Memory) -> list[Process]:
+    """Every process of the stack; each comes after those that it needs."""
+    source = Source.parse(memory.source)
+    servers = _Servers.of(settings, state, secrets)
+    found = [_postgres(servers, state), _redis(servers, state)]
+    if source.needs_simex:
+        found.append(_simex(settings, state, source, memory.speed))
+    found += [_service(name, settings, state, secrets, servers, source) for name in SERVICES]
+    return [*found, _gateway(settings, state)]
+
+
+def workload_files(state: State, workload: str) -> WorkloadFiles:
+    """The certificate files of ``workload``."""
+    folder = state.certificates / workload
+    return WorkloadFiles(folder / "certificate.pem", folder / "private_key.pem", state.certificates / "ca.pem")
+
+
+@dataclass(frozen=True)
+class _Servers:
+    """PostgreSQL and Redis."""
+
+    cluster: Cluster
+    database: Database
+    redis: RedisServer
+
+    @classmethod
+    def of(cls, settings: StackSettings, state: State, secrets: Secrets) -> "_Servers":
+        cluster = Cluster(state.path / "postgres", settings.postgres_port, secrets.postgres)
+        redis = RedisServer(state.path / "redis", settings.redis_port, secrets.redis)
+        return cls(cluster, Database(cluster, secrets.roles), redis)
+
+
+def _postgres(servers: _Servers, state: State) -> Process:
+    return Process(
+        name="postgres",
+        command=servers.cluster.command,
+        environment=_bare_environment(),
+        log=_log(state, "postgres"),
+        ready=servers.database.ready,
+        prepare=servers.cluster.prepare,
+        # The fast shutdown; SIGTERM waits for every client to leave.
+        stop_signal=signal.SIGINT,
+        stop_wave=_SERVERS_WAVE,
+        run_as=run_as(),
+    )
+
+
+def _redis(servers: _Servers, state: State) -> Process:
+    return Process(
+        name="redis",
+        command=servers.redis.command,
+        environment=_bare_environment(),
+        log=_log(state, "redis"),
+        ready=servers.redis.ping,
+        prepare=servers.redis.prepare,
+        stop_wave=_SERVERS_WAVE,
+    )
+
+
+def _simex(settings: StackSettings, state: State, source: Source, speed: float) -> Process:
+    given = {
+        "SIMEX_PORT": str(settings.simex_port),
+        "SIMEX_SPEED": str(speed),
+        "SIMEX_STATE_DIR": str(state.path / "simex"),
+    }
+    if source.kind == "replay":
+        given["SIMEX_REPLAY_DIR"] = source.argument
+    return Process(
+        name="simex",
+        command=_python("services.simex"),
+        environment={**os.environ, **given},
+        log=_log(state, "simex"),
+        ready=lambda: check_http("/api/v3/ping", port=settings.simex_port),
+        stop_wave=_EXCHANGE_WAVE,
+    )
+
+
+def _service(
+    name: str, settings: StackSettings, state: State, secrets: Secrets, servers: _Servers, source: Source
+) -> Process:
+    prefix = name.upper()
+    files = workload_files(state, name)
+    given = {
+        "PORT": str(settings.port(name)),
+        "METRICS_PORT": str(settings.port(name) + METRICS_OFFSET),
+        "TLS_CERTIFICATE": str(files.certificate),
+        "TLS_PRIVATE_KEY": str(files.private_key),
+        "TLS_TRUST_BUNDLE": str(files.trust_bundle),
+        "DATABASE_URL": servers.database.url(name),
+        "REDIS_URL": servers.redis.url,
+        **{f"{other.upper()}_TARGET": settings.target(other) for other in SERVICES if other != name},
+        **_particular(name, settings, state, secrets, source),
+    }
+    return Process(
+        name=name,
+        command=_python(f"services.{name}"),
+        environment={
+            **_suggestions(name, source),
+            **os.environ,
+            **{f"{prefix}_{key}": value for key, value in given.items()},
+        },
+        log=_log(state, name),
+        ready=GrpcCheck(name, settings.target(name), workload_files(state, "stack")),
+        needs=("postgres", "redis"),
+        prepare=servers.database.migration(name),
+        stop_wave=_SERVICES_WAVE,
+    )
+
+
+def _particular(
+    name: str, settings: StackSettings, state: State, secrets: Secrets, source: Source
+) -> Mapping[str, str]:
+    """What only one service is given."""
+    if name == "auth":
+        return {"KEY_ENCRYPTION_KEY": secrets.key_encryption}
+    if name == "prediction":
+        return {"MODEL_STORE_URL": (state.path / "models").as_uri()}
+    if name == "marketdata" and source.needs_simex:
+        url = f"http://127.0.0.1:{settings.simex_port}"
+        return {"SOURCE": "simex", "EXCHANGE": "binance", "BASE_URL": url}
+    if name == "marketdata":
+        return {"SOURCE": source.argument, "EXCHANGE": source.argument, "BASE_URL": ""}
+    return {}
+
+
+def _suggestions(name: str, source: Source) -> Mapping[str, str]:
+    """What the user's environment may override."""
+    if name == "marketdata" and source.needs_simex:
+        return {"MARKETDATA_SYMBOLS": ""}  # all that simex has, which the files of a replay decide
+    return {}
+
+
+def _gateway(settings: StackSettings, state: State) -> Process:
+    gateway = Gateway.of(settings, state)
+    return Process(
+        name="gateway",
+        command=gateway.command,
+        environment=_bare_environment(),
+        log=_log(state, "gateway"),
+        ready=gateway.ready,
+        prepare=gateway.prepare,
+        before_stop=gateway.drain,
+        stop_wave=_GATEWAY_WAVE,
+    )
+
+
+def _python(module: str) -> list[str]:
+    return [sys.executable, "-P", "-m", module]
+
+
+def _bare_environment() -> Mapping[str, str]:
+    return {"PATH": os.defpath, "LANG": "C.UTF-8", "TZ": "UTC"}
+
+
+def _log(state: State, name: str) -> Path:
+    return state.logs / f"{name}.log"

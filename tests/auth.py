@@ -1,0 +1,79 @@
+"""The real auth service on a real database, over mTLS."""
+
+import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from argon2 import PasswordHasher
+
+from levimesh.auth.v1 import auth_service_pb2 as pb
+from levimesh.auth.v1 import auth_service_pb2_grpc as pb_grpc
+from services.auth.bootstrap import Auth, open_auth
+from services.auth.settings import AuthSettings
+from services.runtime.database import open_database
+from tests.mesh import Served, bearing, serving
+
+if TYPE_CHECKING:
+    from levimesh.auth.v1.auth_service_pb2_grpc import AuthServiceAsyncStub
+
+SERVICE = pb.DESCRIPTOR.services_by_name["AuthService"]
+A_KEY_ENCRYPTION_KEY = base64.b64encode(bytes(32)).decode()
+ADMIN, ADMIN_PASSWORD = "root", "correct horse battery"
+
+
+def quick_hasher() -> PasswordHasher:
+    """Argon2id, but cheap: most tests are about something else."""
+    return PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+
+
+def auth_settings(database_url: str, **settings: Any) -> AuthSettings:
+    """Settings of an auth service that only its database and its keys matter to."""
+    defaults: dict[str, Any] = {
+        "port": 0,
+        "tls_certificate": Path(),
+        "tls_private_key": Path(),
+        "tls_trust_bundle": Path(),
+        "database_url": database_url,
+        "redis_url": "redis://127.0.0.1",
+        "key_encryption_key": A_KEY_ENCRYPTION_KEY,
+    }
+    return AuthSettings(**{**defaults, **settings})
+
+
+@dataclass(frozen=True)
+class RunningAuth:
+    """An auth service and how to call it."""
+
+    served: Served
+    auth: Auth
+
+    def as_workload(self, workload: str) -> "AuthServiceAsyncStub":
+        """A stub that calls as ``workload``."""
+        return pb_grpc.AuthServiceStub(self.served.channel(SERVICE, workload))
+
+    async def create_admin(self) -> None:
+        """What the stack does first."""
+        request = pb.CreateFirstAdminRequest(username=ADMIN, password=ADMIN_PASSWORD)
+        await self.as_workload("stack").CreateFirstAdmin(request)
+
+    async def login(self, username: str = ADMIN, password: str = ADMIN_PASSWORD) -> tuple[tuple[str, str], ...]:
+        """The metadata that carries a fresh token of the user."""
+        response = await self.as_workload("gateway").Login(pb.LoginRequest(username=username, password=password))
+        return bearing(response.access_token)
+
+
+@asynccontextmanager
+async def running_auth(
+    settings: AuthSettings, certificates: Path, hasher: PasswordHasher | None = None
+) -> AsyncIterator[RunningAuth]:
+    """The auth service as its main puts it together."""
+    async with (
+        open_database(settings.database_url) as engine,
+        open_auth(settings, engine, hasher=hasher or quick_hasher()) as auth,
+        serving({SERVICE: auth.servicer}, certificates, workload="auth") as served,
+    ):
+        served.stages.verifier.set_keys(auth.public_keys)
+        yield RunningAuth(served, auth)

@@ -1,0 +1,33 @@
+"""Certificates and the first admin, as docker-compose.yml makes them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+import pytest
+
+from levimesh.client import details
+from services.stack.bootstrap import ADMIN
+from services.stack.provision import create_admin, issue, main
+from tests.auth import auth_settings, running_auth
+
+
+def test_a_certificate_is_issued_for_every_workload_once(tmp_path: Path) -> None:
+    folder, key = tmp_path / "certificates", tmp_path / "authority" / "private_key.pem"
+    assert "trading" in issue(folder, key)
+    assert issue(folder, key) == []
+    assert main(["certificates", str(folder), str(key)]) == "issued: nothing, all are good"
+
+
+async def test_the_first_admin_is_created_once(database_url: Callable[[str], str], certificates: Path) -> None:
+    async with running_auth(auth_settings(database_url("auth")), certificates) as running:
+        password = await create_admin(running.served.target, certificates)
+        assert await running.login(ADMIN, password)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await create_admin(running.served.target, certificates)
+    assert details(refused.value).reason == "ERROR_REASON_ADMIN_EXISTS"
+
+
+def test_anything_else_is_explained() -> None:
+    with pytest.raises(SystemExit, match=r"python -m services\.stack\.provision"):
+        main(["something"])

