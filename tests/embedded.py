@@ -83,11 +83,17 @@ class Mesh:
                 return time.monotonic() - started
         raise AssertionError(self.levimesh("status", check=False).stdout)
 
-    def curl(self, path: str, *arguments: str, token: str = "", check: bool = True) -> str:
-        """What `curl` prints for ``path`` of the plain listener."""
+    def curl(self, path: str, *arguments: str, token: str = "", check: bool = True, patient: bool = False) -> str:
+        """What `curl` prints for ``path`` of the plain listener.
+
+        A patient one does what an answer 503 asks for: it tries again in a second.
+        """
         bearer = ["-H", f"authorization: Bearer {token}"] if token else []
-        command = ["curl", "-sS", "-N", *bearer, *arguments, f"{self.plain}{path}"]
-        return subprocess.run(command, check=check, capture_output=True, text=True, timeout=60).stdout  # noqa: S603 - our own arguments
+        patience = ["--retry", "20", "--retry-delay", "1"] if patient else []
+        with tempfile.NamedTemporaryFile("r+") as answer:  # unlike standard output, it holds the last try only
+            command = ["curl", "-sS", "-N", *patience, *bearer, "-o", answer.name, *arguments, f"{self.plain}{path}"]
+            subprocess.run(command, check=check, timeout=60)  # noqa: S603 - our own arguments
+            return answer.read()
 
     def buf_curl(self, method: str, request: Mapping[str, Any], token: str = "") -> dict[str, Any]:
         """The answer of ``method`` (``levimesh.auth.v1.AuthService/Login``) to `buf curl` over TLS."""
@@ -100,7 +106,8 @@ class Mesh:
 
     def token(self) -> str:
         """An access token of the admin, by curl."""
-        answer = self.curl("/v1/auth/login", "-H", "content-type: application/json", "-d", json.dumps(self.admin))
+        body = ("-H", "content-type: application/json", "-d", json.dumps(self.admin))
+        answer = self.curl("/v1/auth/login", *body, patient=True)
         token: str = json.loads(answer)["access_token"]
         return token
 

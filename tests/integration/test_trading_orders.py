@@ -13,6 +13,7 @@ import pytest
 from levimesh.trading.v1 import order_pb2
 from levimesh.trading.v1 import trading_service_pb2 as pb
 from services.runtime.clock import utc_now
+from services.trading.errors import MarketDataUnavailable
 from tests.mesh import error_info
 from tests.trading import ANN, BOB, BTC, BUY, ETH, SELL, RunningTrading, Trader, World, a_world
 
@@ -237,7 +238,8 @@ async def test_a_price_from_long_before_the_start_takes_no_orders(world: World) 
 async def test_a_symbol_that_never_traded_takes_no_orders(world: World) -> None:
     del world.marketdata.prices[ETH]
     async with world.trading() as trading:
-        await trading.meets_the_market()
+        with pytest.raises(MarketDataUnavailable, match=f"^the price of {ETH} is not known"):
+            await trading.meets_the_market()
 
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await trading.user().submit(symbol=ETH)

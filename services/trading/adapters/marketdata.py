@@ -70,8 +70,9 @@ class LiveMarket:
             raise StaleMarketData("the market has not been heard of for too long; try again when its feed is back")
 
     async def ping(self) -> None:
-        """The same, for a health check."""
+        """Raise MeshError unless every symbol can be traded as far as the market goes; for a health check."""
         self.check_fresh()
+        self.last_prices(self._symbols)
 
     def list_symbols(self, symbols: Sequence[Symbol]) -> None:
         """Take ``symbols`` as all there are."""

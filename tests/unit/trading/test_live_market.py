@@ -108,3 +108,14 @@ async def test_the_market_is_met_when_it_is_fresh_for_the_first_time(market: Liv
     market.beat()
     assert market.met.is_set()
     await market.ping()
+
+
+async def test_the_market_is_not_whole_before_every_symbol_has_a_price(market: LiveMarket) -> None:
+    market.list_symbols([SYMBOLS[BTC], SYMBOLS[ETH]])
+    market.trade([a_trade("101")])
+
+    with pytest.raises(MarketDataUnavailable, match=ETH):
+        await market.ping()
+
+    market.begin(ETH, Price(Decimal(100), NOW, NOW))
+    await market.ping()
