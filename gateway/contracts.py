@@ -3,12 +3,20 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import chain
 
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, ServiceDescriptor
 from google.rpc import error_details_pb2, status_pb2
 
-from levimesh.auth.v1 import auth_service_pb2
+from levimesh.auth.v1 import (
+    api_key_service_pb2,
+    audit_service_pb2,
+    auth_service_pb2,
+    oauth_service_pb2,
+    policy_service_pb2,
+    user_service_pb2,
+)
 from levimesh.marketdata.v1 import marketdata_service_pb2
 from levimesh.policy.v1 import policy_pb2
 from levimesh.prediction.v1 import prediction_service_pb2
@@ -17,13 +25,20 @@ from levimesh.trading.v1 import trading_service_pb2
 WORKLOAD = "gateway"
 """The name by which policies admit the gateway, and the last part of its SPIFFE id."""
 
-SERVICES: Mapping[str, ServiceDescriptor] = {
-    "auth": auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"],
-    "marketdata": marketdata_service_pb2.DESCRIPTOR.services_by_name["MarketDataService"],
-    "prediction": prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"],
-    "trading": trading_service_pb2.DESCRIPTOR.services_by_name["TradingService"],
+SERVICES: Mapping[str, tuple[ServiceDescriptor, ...]] = {
+    "auth": (
+        auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"],
+        user_service_pb2.DESCRIPTOR.services_by_name["UserService"],
+        api_key_service_pb2.DESCRIPTOR.services_by_name["ApiKeyService"],
+        oauth_service_pb2.DESCRIPTOR.services_by_name["OAuthService"],
+        audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"],
+        policy_service_pb2.DESCRIPTOR.services_by_name["PolicyService"],
+    ),
+    "marketdata": (marketdata_service_pb2.DESCRIPTOR.services_by_name["MarketDataService"],),
+    "prediction": (prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"],),
+    "trading": (trading_service_pb2.DESCRIPTOR.services_by_name["TradingService"],),
 }
-"""The service of each workload that the gateway reaches."""
+"""The services of each workload that the gateway reaches."""
 
 _REPEATABLE = {
     policy_pb2.IDEMPOTENCY_READ_ONLY,
@@ -48,8 +63,8 @@ class Method:
 
 def exposed_methods() -> Iterator[Method]:
     """The methods whose policy names the gateway as a caller; no other method can be reached from outside."""
-    for workload, service in SERVICES.items():
-        for method in service.methods:
+    for workload, services in SERVICES.items():
+        for method in chain.from_iterable(service.methods for service in services):
             policy = method.GetOptions().Extensions[policy_pb2.method]
             if WORKLOAD in policy.callers:
                 yield _method(workload, method, policy)
@@ -68,7 +83,7 @@ def _method(workload: str, method: MethodDescriptor, policy: policy_pb2.MethodPo
 def descriptor_set() -> bytes:
     """The FileDescriptorSet of every service, with the messages that the details of an error may hold."""
     files: dict[str, descriptor_pb2.FileDescriptorProto] = {}
-    roots = [service.file for service in SERVICES.values()]
+    roots = [service.file for services in SERVICES.values() for service in services]
     _collect([*roots, status_pb2.DESCRIPTOR, error_details_pb2.DESCRIPTOR], files)
     return descriptor_pb2.FileDescriptorSet(file=files.values()).SerializeToString(deterministic=True)
 

@@ -49,7 +49,7 @@ def transcoder(settings: GatewaySettings, folder: Path, **stream: bool) -> Confi
     return {
         "@type": f"{_TYPES}.grpc_json_transcoder.v3.GrpcJsonTranscoder",
         "proto_descriptor": str(folder / DESCRIPTORS_FILE),
-        "services": [service.full_name for service in SERVICES.values()],
+        "services": [service.full_name for services in SERVICES.values() for service in services],
         "convert_grpc_status": True,
         "match_unregistered_custom_verb": True,
         # A body must never override what the path says, and a typing error in a query must not pass unnoticed.

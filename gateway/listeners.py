@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.clusters import OTLP_CLUSTER
-from gateway.contracts import SERVICES, exposed_methods
+from gateway.contracts import exposed_methods
 from gateway.errors import local_replies
 from gateway.filters import TRANSCODER, http_filters, router, transcoder
 from gateway.routes import method_route, virtual_host
@@ -15,7 +15,7 @@ Config = dict[str, Any]
 
 _EXTENSIONS = "type.googleapis.com/envoy.extensions"
 _HCM = f"{_EXTENSIONS}.filters.network.http_connection_manager.v3.HttpConnectionManager"
-_JWKS_METHOD = f"/{SERVICES['auth'].full_name}/GetJwks"
+_JWKS_METHOD = "/levimesh.auth.v1.AuthService/GetJwks"
 
 _SPOOFABLE = (
     "x-forwarded-client-cert",

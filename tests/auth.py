@@ -11,6 +11,7 @@ from argon2 import PasswordHasher
 
 from levimesh.auth.v1 import auth_service_pb2 as pb
 from levimesh.auth.v1 import auth_service_pb2_grpc as pb_grpc
+from levimesh.auth.v1 import user_service_pb2, user_service_pb2_grpc
 from services.auth.bootstrap import Auth, open_auth
 from services.auth.settings import AuthSettings
 from services.runtime.database import open_database
@@ -18,8 +19,10 @@ from tests.mesh import Served, bearing, serving
 
 if TYPE_CHECKING:
     from levimesh.auth.v1.auth_service_pb2_grpc import AuthServiceAsyncStub
+    from levimesh.auth.v1.user_service_pb2_grpc import UserServiceAsyncStub
 
 SERVICE = pb.DESCRIPTOR.services_by_name["AuthService"]
+USER_SERVICE = user_service_pb2.DESCRIPTOR.services_by_name["UserService"]
 A_KEY_ENCRYPTION_KEY = base64.b64encode(bytes(32)).decode()
 ADMIN, ADMIN_PASSWORD = "root", "correct horse battery"
 
@@ -54,10 +57,14 @@ class RunningAuth:
         """A stub that calls as ``workload``."""
         return pb_grpc.AuthServiceStub(self.served.channel(SERVICE, workload))
 
+    def users(self, workload: str = "gateway") -> "UserServiceAsyncStub":
+        """A stub of UserService that calls as ``workload``."""
+        return user_service_pb2_grpc.UserServiceStub(self.served.channel(USER_SERVICE, workload))
+
     async def create_admin(self) -> None:
         """What the stack does first."""
-        request = pb.CreateFirstAdminRequest(username=ADMIN, password=ADMIN_PASSWORD)
-        await self.as_workload("stack").CreateFirstAdmin(request)
+        request = user_service_pb2.CreateFirstAdminRequest(username=ADMIN, password=ADMIN_PASSWORD)
+        await self.users("stack").CreateFirstAdmin(request)
 
     async def login(self, username: str = ADMIN, password: str = ADMIN_PASSWORD) -> tuple[tuple[str, str], ...]:
         """The metadata that carries a fresh token of the user."""
@@ -73,7 +80,7 @@ async def running_auth(
     async with (
         open_database(settings.database_url) as engine,
         open_auth(settings, engine, hasher=hasher or quick_hasher()) as auth,
-        serving({SERVICE: auth.servicer}, certificates, workload="auth") as served,
+        serving(auth.servicers, certificates, workload="auth") as served,
     ):
         served.stages.verifier.set_keys(auth.public_keys)
         yield RunningAuth(served, auth)

@@ -4,14 +4,11 @@ import asyncio
 from contextlib import AsyncExitStack
 from functools import partial
 
-from levimesh.auth.v1 import auth_service_pb2
 from services.auth.bootstrap import open_auth
 from services.auth.settings import AuthSettings
 from services.runtime.database import open_database, ping
 from services.runtime.health import watch
 from services.runtime.service import open_runtime
-
-_AUTH = auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"]
 
 
 async def main() -> None:
@@ -23,7 +20,7 @@ async def main() -> None:
         auth = await stack.enter_async_context(open_auth(settings, engine))
         runtime.verifier.set_keys(auth.public_keys)
         runtime.spawn("database health", partial(watch, runtime.health.part("database"), partial(ping, engine), 1.0))
-        await runtime.serve({_AUTH: auth.servicer})
+        await runtime.serve(auth.servicers)
 
 
 if __name__ == "__main__":

@@ -6,23 +6,32 @@ from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 from argon2 import PasswordHasher
+from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.json_format import MessageToDict
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from levimesh.auth.v1 import auth_service_pb2, user_service_pb2
 from services.auth.adapters.argon2 import Argon2Passwords, owasp_hasher
 from services.auth.adapters.ed25519 import JwtTokens, SigningKey
-from services.auth.adapters.postgres import SqlSigningKeys, SqlUsers
-from services.auth.servicer import AuthServicer
+from services.auth.adapters.signing_keys import SqlSigningKeys
+from services.auth.adapters.users import SqlUsers
+from services.auth.servicers.sessions import AuthServicer
+from services.auth.servicers.users import UserServicer
 from services.auth.settings import AuthSettings
-from services.auth.use_cases import CreateFirstAdmin, CreateUser, GetUser, ListUsers, Login
+from services.auth.use_cases.sessions import Login
+from services.auth.use_cases.users import CreateFirstAdmin, CreateUser, GetUser, ListUsers
 from services.runtime.clock import Clock, utc_now
+
+AUTH_SERVICE = auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"]
+USER_SERVICE = user_service_pb2.DESCRIPTOR.services_by_name["UserService"]
 
 
 @dataclass(frozen=True)
 class Auth:
     """The service, ready to run."""
 
-    servicer: AuthServicer
+    servicers: dict[ServiceDescriptor, object]
+    """What it serves."""
     public_keys: list[dict[str, str]]
     """The JSON Web Keys by which this service checks the tokens of its own callers."""
 
@@ -48,16 +57,18 @@ async def open_auth(
         audience=settings.token_audience,
         seconds=settings.token_lifetime_seconds,
     )
-    servicer = AuthServicer(
-        Login(users, passwords, tokens, now),
+    user_servicer = UserServicer(
         CreateUser(users, passwords, now, new_id),
         CreateFirstAdmin(users, passwords, now, new_id),
         GetUser(users),
         ListUsers(users),
-        [key.public_jwk()],
     )
+    servicers: dict[ServiceDescriptor, object] = {
+        AUTH_SERVICE: AuthServicer(Login(users, passwords, tokens, now), [key.public_jwk()]),
+        USER_SERVICE: user_servicer,
+    }
     try:
-        yield Auth(servicer, [MessageToDict(key.public_jwk())])
+        yield Auth(servicers, [MessageToDict(key.public_jwk())])
     finally:
         passwords.close()
 

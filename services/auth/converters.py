@@ -7,7 +7,8 @@ from google.protobuf import duration_pb2
 from levimesh.auth.v1 import auth_service_pb2 as pb
 from levimesh.auth.v1 import user_pb2
 from levimesh.policy.v1 import policy_pb2
-from services.auth.domain import AccessToken, Role, User
+from services.auth.domain.tokens import AccessToken
+from services.auth.domain.users import Role, User
 from services.runtime import timestamps
 
 

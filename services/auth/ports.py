@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from services.auth.domain import AccessToken, Account, SealedKey, User
+from services.auth.domain.tokens import AccessToken, SealedKey
+from services.auth.domain.users import Account, User
 
 
 class Users(Protocol):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from levimesh.auth.v1 import auth_service_pb2 as pb
+from levimesh.auth.v1 import user_service_pb2
 from levimesh.client import Client, Profile, ProfileError, login
 from levimesh.client.profile import DEFAULT_GATEWAY, credentials_file, embedded, load, save, state_folder
 from levimesh.policy.v1 import policy_pb2
@@ -61,7 +61,7 @@ def whoami(*, json: Json = False) -> None:
     """Show who you are, and where."""
 
     async def command(mesh: Client) -> None:
-        response = await mesh.auth.GetCurrentUser(pb.GetCurrentUserRequest())
+        response = await mesh.users.GetCurrentUser(user_service_pb2.GetCurrentUserRequest())
         if json:
             print_json(response)
             return

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from levimesh.auth.v1 import auth_service_pb2
+from levimesh.auth.v1 import user_service_pb2
 from levimesh.client import Client
 from levimesh.marketdata.v1 import candle_pb2
 from levimesh.marketdata.v1 import marketdata_service_pb2 as pb
@@ -131,7 +131,9 @@ def signals(symbols: Symbols = None) -> None:
     """Print signals as they come, until Ctrl-C."""
 
     async def command(mesh: Client) -> None:
-        await mesh.auth.GetCurrentUser(auth_service_pb2.GetCurrentUserRequest())  # a wrong gateway is no reason to wait
+        await mesh.users.GetCurrentUser(
+            user_service_pb2.GetCurrentUserRequest()
+        )  # a wrong gateway is no reason to wait
         async for signal in mesh.signals(symbols or (), on_gap=lambda _: console.print("(signals were lost)")):
             said = signal.prediction
             at = f"P(up) {said.probability_up:.4f} at {number(said.close)}"

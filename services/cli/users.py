@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from levimesh.auth.v1 import auth_service_pb2 as pb
 from levimesh.auth.v1 import user_pb2
+from levimesh.auth.v1 import user_service_pb2 as pb
 from levimesh.client import Client
 from levimesh.policy.v1 import policy_pb2
 from services.cli.display import show, table, when
@@ -39,7 +39,7 @@ def create(
 
     async def command(mesh: Client) -> None:
         request = pb.CreateUserRequest(username=username, password=secret, roles=roles)
-        _show([(await mesh.auth.CreateUser(request)).user])
+        _show([(await mesh.users.CreateUser(request)).user])
 
     run(command)
 
@@ -49,7 +49,7 @@ def list_users(*, json: Json = False) -> None:
     """List the users."""
 
     async def command(mesh: Client) -> None:
-        response = await mesh.auth.ListUsers(pb.ListUsersRequest())
+        response = await mesh.users.ListUsers(pb.ListUsersRequest())
         if json:
             print_json(response)
         else:

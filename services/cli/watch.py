@@ -14,7 +14,7 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from levimesh.auth.v1 import auth_service_pb2
+from levimesh.auth.v1 import user_service_pb2
 from levimesh.client import Client
 from levimesh.marketdata.v1 import marketdata_service_pb2 as market_pb
 from levimesh.marketdata.v1 import trade_pb2
@@ -124,7 +124,9 @@ def watch(
     """Watch prices, signals and the account's orders as they happen."""
 
     async def command(mesh: Client) -> None:
-        await mesh.auth.GetCurrentUser(auth_service_pb2.GetCurrentUserRequest())  # a wrong gateway is no reason to wait
+        await mesh.users.GetCurrentUser(
+            user_service_pb2.GetCurrentUserRequest()
+        )  # a wrong gateway is no reason to wait
         board = Board()
         with Live(board, console=console, refresh_per_second=4):
             try:

@@ -5,7 +5,7 @@ import secrets
 
 import grpc
 
-from levimesh.auth.v1 import auth_service_pb2, auth_service_pb2_grpc
+from levimesh.auth.v1 import user_service_pb2, user_service_pb2_grpc
 from levimesh.client import Client, details
 from levimesh.client.profile import Profile
 from levimesh.trading.v1 import trading_service_pb2
@@ -17,7 +17,7 @@ from services.stack.state import State
 ADMIN = "admin"
 STRATEGY = "signal-follower"
 
-_AUTH = auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"]
+_USERS = user_service_pb2.DESCRIPTOR.services_by_name["UserService"]
 
 
 async def create_admin(state: State, target: str, files: WorkloadFiles) -> None:
@@ -29,10 +29,10 @@ async def create_admin(state: State, target: str, files: WorkloadFiles) -> None:
     if generated:
         write_private(state.admin, json.dumps({"username": ADMIN, "password": secrets.token_urlsafe(18)}).encode())
     admin = json.loads(state.admin.read_text())
-    request = auth_service_pb2.CreateFirstAdminRequest(username=admin["username"], password=admin["password"])
-    async with open_channel(_AUTH, "auth", target, files) as channel:
+    request = user_service_pb2.CreateFirstAdminRequest(username=admin["username"], password=admin["password"])
+    async with open_channel(_USERS, "auth", target, files) as channel:
         try:
-            await auth_service_pb2_grpc.AuthServiceStub(channel).CreateFirstAdmin(request)
+            await user_service_pb2_grpc.UserServiceStub(channel).CreateFirstAdmin(request)
         except grpc.aio.AioRpcError as error:
             if details(error).reason != "ERROR_REASON_ADMIN_EXISTS":
                 raise

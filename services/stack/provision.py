@@ -11,14 +11,14 @@ from pathlib import Path
 
 import grpc
 
-from levimesh.auth.v1 import auth_service_pb2, auth_service_pb2_grpc
+from levimesh.auth.v1 import user_service_pb2, user_service_pb2_grpc
 from levimesh.client import explain
 from services.runtime.channels import open_channel
 from services.runtime.workload import WorkloadFiles
 from services.stack.bootstrap import ADMIN
 from services.stack.certificates import Authority
 
-_AUTH = auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"]
+_USERS = user_service_pb2.DESCRIPTOR.services_by_name["UserService"]
 
 
 def issue(folder: Path, key_file: Path) -> list[str]:
@@ -34,9 +34,9 @@ async def create_admin(target: str, certificates: Path) -> str:
     folder = certificates / "stack"
     files = WorkloadFiles(folder / "certificate.pem", folder / "private_key.pem", certificates / "ca.pem")
     password = secrets.token_urlsafe(18)
-    async with open_channel(_AUTH, "auth", target, files) as channel:
-        request = auth_service_pb2.CreateFirstAdminRequest(username=ADMIN, password=password)
-        await auth_service_pb2_grpc.AuthServiceStub(channel).CreateFirstAdmin(request)
+    async with open_channel(_USERS, "auth", target, files) as channel:
+        request = user_service_pb2.CreateFirstAdminRequest(username=ADMIN, password=password)
+        await user_service_pb2_grpc.UserServiceStub(channel).CreateFirstAdmin(request)
     return password
 
 

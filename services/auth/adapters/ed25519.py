@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from levimesh.auth.v1 import user_pb2
-from services.auth.domain import AccessToken, SealedKey, User
+from services.auth.domain.tokens import AccessToken, SealedKey
+from services.auth.domain.users import User
 
 ALGORITHM = "EdDSA"
 _NONCE_BYTES = 12

@@ -22,7 +22,7 @@ from levimesh.marketdata.v1 import symbol_pb2
 from levimesh.policy.v1 import policy_pb2
 from tests.edge import Aborted, Edge
 
-A_USER = auth_service_pb2.CreateUserRequest(username="bob", password="a long password", roles=[policy_pb2.ROLE_VIEWER])
+A_USER = user_service_pb2.CreateUserRequest(username="bob", password="a long password", roles=[policy_pb2.ROLE_VIEWER])
 SYMBOLS = pb.ListSymbolsResponse(symbols=[symbol_pb2.Symbol(symbol="BTC-USDT@simex")])
 
 
@@ -55,10 +55,10 @@ async def test_a_read_is_repeated_while_its_server_is_away(edge: Edge, mesh: Cli
 
 
 async def test_what_acts_again_is_never_repeated(edge: Edge, mesh: Client) -> None:
-    edge.answers["CreateUser"] = failing(1, auth_service_pb2.CreateUserResponse(user=user_pb2.User(username="bob")))
+    edge.answers["CreateUser"] = failing(1, user_service_pb2.CreateUserResponse(user=user_pb2.User(username="bob")))
 
     with pytest.raises(grpc.aio.AioRpcError) as failed:
-        await mesh.auth.CreateUser(A_USER)
+        await mesh.users.CreateUser(A_USER)
 
     assert failed.value.code() is grpc.StatusCode.UNAVAILABLE
     assert len(edge.called("CreateUser")) == 1

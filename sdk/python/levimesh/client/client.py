@@ -9,7 +9,18 @@ from typing import Any, TypeVar
 
 import grpc
 
-from levimesh.auth.v1 import auth_service_pb2, auth_service_pb2_grpc
+from levimesh.auth.v1 import (
+    api_key_service_pb2,
+    api_key_service_pb2_grpc,
+    audit_service_pb2,
+    audit_service_pb2_grpc,
+    auth_service_pb2,
+    auth_service_pb2_grpc,
+    policy_service_pb2,
+    policy_service_pb2_grpc,
+    user_service_pb2,
+    user_service_pb2_grpc,
+)
 from levimesh.client.deadlines import Deadlines
 from levimesh.client.errors import refuses_token
 from levimesh.client.identity import StreamIdentity, UnaryIdentity, public_methods
@@ -26,6 +37,10 @@ _log = logging.getLogger(__name__)
 
 SERVICES = (
     auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"],
+    user_service_pb2.DESCRIPTOR.services_by_name["UserService"],
+    api_key_service_pb2.DESCRIPTOR.services_by_name["ApiKeyService"],
+    audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"],
+    policy_service_pb2.DESCRIPTOR.services_by_name["PolicyService"],
     marketdata_service_pb2.DESCRIPTOR.services_by_name["MarketDataService"],
     prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"],
     trading_service_pb2.DESCRIPTOR.services_by_name["TradingService"],
@@ -44,13 +59,17 @@ def log_gap(gap: streaming_pb2.Gap) -> None:
 class Client:
     """A connection to a mesh. Made by ``Client.connect``.
 
-    ``auth``, ``marketdata``, ``prediction`` and ``trading`` are the generated async stubs: every call carries an access
-    token, gets the contract's deadline, and is retried where the contract says that this does no harm. The methods
+    ``auth``, ``users``, ``api_keys``, ``audit``, ``policy``, ``marketdata``, ``prediction`` and ``trading`` are the
+    generated async stubs: every call carries an access token, gets the contract's deadline, and is retried where the contract says that this does no harm. The methods
     below are the streams, which go on after an interruption by themselves, and call ``on_gap`` when the mesh could not
     replay all that was missed. Whoever leaves one early closes it: ``async with aclosing(mesh.trades()) as trades``.
     """
 
     auth: "auth_service_pb2_grpc.AuthServiceAsyncStub"
+    users: "user_service_pb2_grpc.UserServiceAsyncStub"
+    api_keys: "api_key_service_pb2_grpc.ApiKeyServiceAsyncStub"
+    audit: "audit_service_pb2_grpc.AuditServiceAsyncStub"
+    policy: "policy_service_pb2_grpc.PolicyServiceAsyncStub"
     marketdata: "marketdata_service_pb2_grpc.MarketDataServiceAsyncStub"
     prediction: "prediction_service_pb2_grpc.PredictionServiceAsyncStub"
     trading: "trading_service_pb2_grpc.TradingServiceAsyncStub"
@@ -58,6 +77,10 @@ class Client:
     def __init__(self, channel: grpc.aio.Channel, tokens: TokenSource) -> None:
         self._tokens = tokens
         self.auth = auth_service_pb2_grpc.AuthServiceStub(channel)
+        self.users = user_service_pb2_grpc.UserServiceStub(channel)
+        self.api_keys = api_key_service_pb2_grpc.ApiKeyServiceStub(channel)
+        self.audit = audit_service_pb2_grpc.AuditServiceStub(channel)
+        self.policy = policy_service_pb2_grpc.PolicyServiceStub(channel)
         self.marketdata = marketdata_service_pb2_grpc.MarketDataServiceStub(channel)
         self.prediction = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         self.trading = trading_service_pb2_grpc.TradingServiceStub(channel)

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class AuthServiceStub:
-    """AuthService knows the users, logs them in and publishes the keys by which everybody can check a token.
+    """AuthService logs people in, keeps their sessions, and publishes the keys by which everybody can check a token.
     """
 
     def __init__(self, channel):
@@ -40,47 +40,102 @@ class AuthServiceStub:
                 request_serializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.LoginRequest.SerializeToString,
                 response_deserializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.LoginResponse.FromString,
                 _registered_method=True)
+        self.RefreshSession = channel.unary_unary(
+                '/levimesh.auth.v1.AuthService/RefreshSession',
+                request_serializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.RefreshSessionRequest.SerializeToString,
+                response_deserializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.RefreshSessionResponse.FromString,
+                _registered_method=True)
+        self.Logout = channel.unary_unary(
+                '/levimesh.auth.v1.AuthService/Logout',
+                request_serializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.LogoutRequest.SerializeToString,
+                response_deserializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.LogoutResponse.FromString,
+                _registered_method=True)
+        self.LogoutEverywhere = channel.unary_unary(
+                '/levimesh.auth.v1.AuthService/LogoutEverywhere',
+                request_serializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.LogoutEverywhereRequest.SerializeToString,
+                response_deserializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.LogoutEverywhereResponse.FromString,
+                _registered_method=True)
+        self.ListSessions = channel.unary_unary(
+                '/levimesh.auth.v1.AuthService/ListSessions',
+                request_serializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.ListSessionsRequest.SerializeToString,
+                response_deserializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.ListSessionsResponse.FromString,
+                _registered_method=True)
+        self.RevokeSession = channel.unary_unary(
+                '/levimesh.auth.v1.AuthService/RevokeSession',
+                request_serializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.RevokeSessionRequest.SerializeToString,
+                response_deserializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.RevokeSessionResponse.FromString,
+                _registered_method=True)
         self.GetJwks = channel.unary_unary(
                 '/levimesh.auth.v1.AuthService/GetJwks',
                 request_serializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.GetJwksRequest.SerializeToString,
                 response_deserializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.GetJwksResponse.FromString,
                 _registered_method=True)
-        self.GetCurrentUser = channel.unary_unary(
-                '/levimesh.auth.v1.AuthService/GetCurrentUser',
-                request_serializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.GetCurrentUserRequest.SerializeToString,
-                response_deserializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.GetCurrentUserResponse.FromString,
-                _registered_method=True)
-        self.CreateUser = channel.unary_unary(
-                '/levimesh.auth.v1.AuthService/CreateUser',
-                request_serializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.CreateUserRequest.SerializeToString,
-                response_deserializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.CreateUserResponse.FromString,
-                _registered_method=True)
-        self.GetUser = channel.unary_unary(
-                '/levimesh.auth.v1.AuthService/GetUser',
-                request_serializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.GetUserRequest.SerializeToString,
-                response_deserializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.GetUserResponse.FromString,
-                _registered_method=True)
-        self.ListUsers = channel.unary_unary(
-                '/levimesh.auth.v1.AuthService/ListUsers',
-                request_serializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.ListUsersRequest.SerializeToString,
-                response_deserializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.ListUsersResponse.FromString,
-                _registered_method=True)
-        self.CreateFirstAdmin = channel.unary_unary(
-                '/levimesh.auth.v1.AuthService/CreateFirstAdmin',
-                request_serializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.CreateFirstAdminRequest.SerializeToString,
-                response_deserializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.CreateFirstAdminResponse.FromString,
+        self.ListRevocations = channel.unary_unary(
+                '/levimesh.auth.v1.AuthService/ListRevocations',
+                request_serializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.ListRevocationsRequest.SerializeToString,
+                response_deserializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.ListRevocationsResponse.FromString,
                 _registered_method=True)
 
 
 class AuthServiceServicer:
-    """AuthService knows the users, logs them in and publishes the keys by which everybody can check a token.
+    """AuthService logs people in, keeps their sessions, and publishes the keys by which everybody can check a token.
     """
 
     def Login(self, request, context):
-        """Login exchanges a user name and a password for an access token that lives for five minutes.
+        """Login exchanges a user name and a password, and the code of the second factor where there is one, for a session:
+        an access token that lives for five minutes, and a refresh token that gives the next one.
 
-        A retry gives another token. Errors: UNAUTHENTICATED (ERROR_REASON_CREDENTIALS_INVALID, the same and as slow
-        for an unknown user as for a wrong password), RESOURCE_EXHAUSTED (ERROR_REASON_OVERLOADED).
+        A retry begins another session. Errors: UNAUTHENTICATED (ERROR_REASON_CREDENTIALS_INVALID, the same and as slow for
+        an unknown or disabled user as for a wrong password or code; ERROR_REASON_SECOND_FACTOR_REQUIRED), RESOURCE_EXHAUSTED
+        (ERROR_REASON_LOGIN_LOCKED after failures, for longer each time; ERROR_REASON_OVERLOADED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RefreshSession(self, request, context):
+        """RefreshSession exchanges a refresh token for a new access token and the next refresh token.
+
+        A retry with the same request id gives the same answer for 30 seconds. Any other second use ends the session, for all
+        its tokens, within a second; only a use within two seconds of the first, as two windows of one client make it, is
+        merely refused.
+        Errors: UNAUTHENTICATED (ERROR_REASON_REFRESH_TOKEN_INVALID, ERROR_REASON_REFRESH_TOKEN_REUSED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Logout(self, request, context):
+        """Logout ends the session that the access token belongs to, for all its tokens, within a second.
+
+        A retry gives UNAUTHENTICATED, because the session has ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LogoutEverywhere(self, request, context):
+        """LogoutEverywhere ends every session of the caller, this one included. API keys stay.
+
+        A retry gives UNAUTHENTICATED, because the session has ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSessions(self, request, context):
+        """ListSessions lists the caller's sessions that have not ended, the newest first.
+
+        A retry is safe.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeSession(self, request, context):
+        """RevokeSession ends one session of the caller, for all its tokens, within a second.
+
+        A retry is safe. Errors: NOT_FOUND (ERROR_REASON_SESSION_NOT_FOUND), for a session of another user too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -95,47 +150,11 @@ class AuthServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def GetCurrentUser(self, request, context):
-        """GetCurrentUser returns the user whose token the call carries.
+    def ListRevocations(self, request, context):
+        """ListRevocations returns the sessions and API keys that ended while tokens of theirs may still be good. Services ask twice
+        a second, and refuse such tokens.
 
-        A retry is safe. Errors: NOT_FOUND (ERROR_REASON_USER_NOT_FOUND) when the user was removed since the login.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def CreateUser(self, request, context):
-        """CreateUser adds a user who can log in at once.
-
-        A retry after a lost answer gives ALREADY_EXISTS. Errors: ALREADY_EXISTS (ERROR_REASON_USERNAME_TAKEN).
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def GetUser(self, request, context):
-        """GetUser returns one user.
-
-        A retry is safe. Errors: NOT_FOUND (ERROR_REASON_USER_NOT_FOUND).
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def ListUsers(self, request, context):
-        """ListUsers lists the users by user name, a page at a time.
-
-        A retry is safe. Errors: INVALID_ARGUMENT (ERROR_REASON_PAGE_TOKEN_INVALID).
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def CreateFirstAdmin(self, request, context):
-        """CreateFirstAdmin creates the admin of a mesh that has none. Whoever brings a mesh up calls it; it has no REST path.
-
-        A retry after a lost answer with the same password succeeds and changes nothing.
-        Errors: FAILED_PRECONDITION (ERROR_REASON_ADMIN_EXISTS).
+        A retry is safe.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -149,35 +168,40 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     request_deserializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.LoginRequest.FromString,
                     response_serializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.LoginResponse.SerializeToString,
             ),
+            'RefreshSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.RefreshSession,
+                    request_deserializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.RefreshSessionRequest.FromString,
+                    response_serializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.RefreshSessionResponse.SerializeToString,
+            ),
+            'Logout': grpc.unary_unary_rpc_method_handler(
+                    servicer.Logout,
+                    request_deserializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.LogoutRequest.FromString,
+                    response_serializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.LogoutResponse.SerializeToString,
+            ),
+            'LogoutEverywhere': grpc.unary_unary_rpc_method_handler(
+                    servicer.LogoutEverywhere,
+                    request_deserializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.LogoutEverywhereRequest.FromString,
+                    response_serializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.LogoutEverywhereResponse.SerializeToString,
+            ),
+            'ListSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSessions,
+                    request_deserializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.ListSessionsRequest.FromString,
+                    response_serializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.ListSessionsResponse.SerializeToString,
+            ),
+            'RevokeSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeSession,
+                    request_deserializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.RevokeSessionRequest.FromString,
+                    response_serializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.RevokeSessionResponse.SerializeToString,
+            ),
             'GetJwks': grpc.unary_unary_rpc_method_handler(
                     servicer.GetJwks,
                     request_deserializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.GetJwksRequest.FromString,
                     response_serializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.GetJwksResponse.SerializeToString,
             ),
-            'GetCurrentUser': grpc.unary_unary_rpc_method_handler(
-                    servicer.GetCurrentUser,
-                    request_deserializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.GetCurrentUserRequest.FromString,
-                    response_serializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.GetCurrentUserResponse.SerializeToString,
-            ),
-            'CreateUser': grpc.unary_unary_rpc_method_handler(
-                    servicer.CreateUser,
-                    request_deserializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.CreateUserRequest.FromString,
-                    response_serializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.CreateUserResponse.SerializeToString,
-            ),
-            'GetUser': grpc.unary_unary_rpc_method_handler(
-                    servicer.GetUser,
-                    request_deserializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.GetUserRequest.FromString,
-                    response_serializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.GetUserResponse.SerializeToString,
-            ),
-            'ListUsers': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListUsers,
-                    request_deserializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.ListUsersRequest.FromString,
-                    response_serializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.ListUsersResponse.SerializeToString,
-            ),
-            'CreateFirstAdmin': grpc.unary_unary_rpc_method_handler(
-                    servicer.CreateFirstAdmin,
-                    request_deserializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.CreateFirstAdminRequest.FromString,
-                    response_serializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.CreateFirstAdminResponse.SerializeToString,
+            'ListRevocations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRevocations,
+                    request_deserializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.ListRevocationsRequest.FromString,
+                    response_serializer=levimesh_dot_auth_dot_v1_dot_auth__service__pb2.ListRevocationsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -188,7 +212,7 @@ def add_AuthServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AuthService:
-    """AuthService knows the users, logs them in and publishes the keys by which everybody can check a token.
+    """AuthService logs people in, keeps their sessions, and publishes the keys by which everybody can check a token.
     """
 
     @staticmethod
@@ -208,6 +232,141 @@ class AuthService:
             '/levimesh.auth.v1.AuthService/Login',
             levimesh_dot_auth_dot_v1_dot_auth__service__pb2.LoginRequest.SerializeToString,
             levimesh_dot_auth_dot_v1_dot_auth__service__pb2.LoginResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RefreshSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/levimesh.auth.v1.AuthService/RefreshSession',
+            levimesh_dot_auth_dot_v1_dot_auth__service__pb2.RefreshSessionRequest.SerializeToString,
+            levimesh_dot_auth_dot_v1_dot_auth__service__pb2.RefreshSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Logout(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/levimesh.auth.v1.AuthService/Logout',
+            levimesh_dot_auth_dot_v1_dot_auth__service__pb2.LogoutRequest.SerializeToString,
+            levimesh_dot_auth_dot_v1_dot_auth__service__pb2.LogoutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LogoutEverywhere(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/levimesh.auth.v1.AuthService/LogoutEverywhere',
+            levimesh_dot_auth_dot_v1_dot_auth__service__pb2.LogoutEverywhereRequest.SerializeToString,
+            levimesh_dot_auth_dot_v1_dot_auth__service__pb2.LogoutEverywhereResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/levimesh.auth.v1.AuthService/ListSessions',
+            levimesh_dot_auth_dot_v1_dot_auth__service__pb2.ListSessionsRequest.SerializeToString,
+            levimesh_dot_auth_dot_v1_dot_auth__service__pb2.ListSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/levimesh.auth.v1.AuthService/RevokeSession',
+            levimesh_dot_auth_dot_v1_dot_auth__service__pb2.RevokeSessionRequest.SerializeToString,
+            levimesh_dot_auth_dot_v1_dot_auth__service__pb2.RevokeSessionResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -246,7 +405,7 @@ class AuthService:
             _registered_method=True)
 
     @staticmethod
-    def GetCurrentUser(request,
+    def ListRevocations(request,
             target,
             options=(),
             channel_credentials=None,
@@ -259,117 +418,9 @@ class AuthService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/levimesh.auth.v1.AuthService/GetCurrentUser',
-            levimesh_dot_auth_dot_v1_dot_auth__service__pb2.GetCurrentUserRequest.SerializeToString,
-            levimesh_dot_auth_dot_v1_dot_auth__service__pb2.GetCurrentUserResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def CreateUser(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/levimesh.auth.v1.AuthService/CreateUser',
-            levimesh_dot_auth_dot_v1_dot_auth__service__pb2.CreateUserRequest.SerializeToString,
-            levimesh_dot_auth_dot_v1_dot_auth__service__pb2.CreateUserResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def GetUser(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/levimesh.auth.v1.AuthService/GetUser',
-            levimesh_dot_auth_dot_v1_dot_auth__service__pb2.GetUserRequest.SerializeToString,
-            levimesh_dot_auth_dot_v1_dot_auth__service__pb2.GetUserResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def ListUsers(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/levimesh.auth.v1.AuthService/ListUsers',
-            levimesh_dot_auth_dot_v1_dot_auth__service__pb2.ListUsersRequest.SerializeToString,
-            levimesh_dot_auth_dot_v1_dot_auth__service__pb2.ListUsersResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def CreateFirstAdmin(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/levimesh.auth.v1.AuthService/CreateFirstAdmin',
-            levimesh_dot_auth_dot_v1_dot_auth__service__pb2.CreateFirstAdminRequest.SerializeToString,
-            levimesh_dot_auth_dot_v1_dot_auth__service__pb2.CreateFirstAdminResponse.FromString,
+            '/levimesh.auth.v1.AuthService/ListRevocations',
+            levimesh_dot_auth_dot_v1_dot_auth__service__pb2.ListRevocationsRequest.SerializeToString,
+            levimesh_dot_auth_dot_v1_dot_auth__service__pb2.ListRevocationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

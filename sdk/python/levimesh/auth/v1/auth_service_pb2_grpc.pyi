@@ -27,95 +27,115 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AuthServiceStub:
-    """AuthService knows the users, logs them in and publishes the keys by which everybody can check a token."""
+    """AuthService logs people in, keeps their sessions, and publishes the keys by which everybody can check a token."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AuthServiceAsyncStub: ...
     Login: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.LoginRequest, _auth_service_pb2.LoginResponse]
-    """Login exchanges a user name and a password for an access token that lives for five minutes.
+    """Login exchanges a user name and a password, and the code of the second factor where there is one, for a session:
+    an access token that lives for five minutes, and a refresh token that gives the next one.
 
-    A retry gives another token. Errors: UNAUTHENTICATED (ERROR_REASON_CREDENTIALS_INVALID, the same and as slow
-    for an unknown user as for a wrong password), RESOURCE_EXHAUSTED (ERROR_REASON_OVERLOADED).
+    A retry begins another session. Errors: UNAUTHENTICATED (ERROR_REASON_CREDENTIALS_INVALID, the same and as slow for
+    an unknown or disabled user as for a wrong password or code; ERROR_REASON_SECOND_FACTOR_REQUIRED), RESOURCE_EXHAUSTED
+    (ERROR_REASON_LOGIN_LOCKED after failures, for longer each time; ERROR_REASON_OVERLOADED).
+    """
+    RefreshSession: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.RefreshSessionRequest, _auth_service_pb2.RefreshSessionResponse]
+    """RefreshSession exchanges a refresh token for a new access token and the next refresh token.
+
+    A retry with the same request id gives the same answer for 30 seconds. Any other second use ends the session, for all
+    its tokens, within a second; only a use within two seconds of the first, as two windows of one client make it, is
+    merely refused.
+    Errors: UNAUTHENTICATED (ERROR_REASON_REFRESH_TOKEN_INVALID, ERROR_REASON_REFRESH_TOKEN_REUSED).
+    """
+    Logout: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.LogoutRequest, _auth_service_pb2.LogoutResponse]
+    """Logout ends the session that the access token belongs to, for all its tokens, within a second.
+
+    A retry gives UNAUTHENTICATED, because the session has ended.
+    """
+    LogoutEverywhere: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.LogoutEverywhereRequest, _auth_service_pb2.LogoutEverywhereResponse]
+    """LogoutEverywhere ends every session of the caller, this one included. API keys stay.
+
+    A retry gives UNAUTHENTICATED, because the session has ended.
+    """
+    ListSessions: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ListSessionsRequest, _auth_service_pb2.ListSessionsResponse]
+    """ListSessions lists the caller's sessions that have not ended, the newest first.
+
+    A retry is safe.
+    """
+    RevokeSession: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.RevokeSessionRequest, _auth_service_pb2.RevokeSessionResponse]
+    """RevokeSession ends one session of the caller, for all its tokens, within a second.
+
+    A retry is safe. Errors: NOT_FOUND (ERROR_REASON_SESSION_NOT_FOUND), for a session of another user too.
     """
     GetJwks: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.GetJwksRequest, _auth_service_pb2.GetJwksResponse]
     """GetJwks returns the public keys that access tokens are signed with, as a JSON Web Key Set (RFC 7517).
 
     A key is published before the first token is signed with it. A retry is safe.
     """
-    GetCurrentUser: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.GetCurrentUserRequest, _auth_service_pb2.GetCurrentUserResponse]
-    """GetCurrentUser returns the user whose token the call carries.
+    ListRevocations: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ListRevocationsRequest, _auth_service_pb2.ListRevocationsResponse]
+    """ListRevocations returns the sessions and API keys that ended while tokens of theirs may still be good. Services ask twice
+    a second, and refuse such tokens.
 
-    A retry is safe. Errors: NOT_FOUND (ERROR_REASON_USER_NOT_FOUND) when the user was removed since the login.
-    """
-    CreateUser: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.CreateUserRequest, _auth_service_pb2.CreateUserResponse]
-    """CreateUser adds a user who can log in at once.
-
-    A retry after a lost answer gives ALREADY_EXISTS. Errors: ALREADY_EXISTS (ERROR_REASON_USERNAME_TAKEN).
-    """
-    GetUser: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.GetUserRequest, _auth_service_pb2.GetUserResponse]
-    """GetUser returns one user.
-
-    A retry is safe. Errors: NOT_FOUND (ERROR_REASON_USER_NOT_FOUND).
-    """
-    ListUsers: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ListUsersRequest, _auth_service_pb2.ListUsersResponse]
-    """ListUsers lists the users by user name, a page at a time.
-
-    A retry is safe. Errors: INVALID_ARGUMENT (ERROR_REASON_PAGE_TOKEN_INVALID).
-    """
-    CreateFirstAdmin: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.CreateFirstAdminRequest, _auth_service_pb2.CreateFirstAdminResponse]
-    """CreateFirstAdmin creates the admin of a mesh that has none. Whoever brings a mesh up calls it; it has no REST path.
-
-    A retry after a lost answer with the same password succeeds and changes nothing.
-    Errors: FAILED_PRECONDITION (ERROR_REASON_ADMIN_EXISTS).
+    A retry is safe.
     """
 
 @_typing.type_check_only
 class AuthServiceAsyncStub(AuthServiceStub):
-    """AuthService knows the users, logs them in and publishes the keys by which everybody can check a token."""
+    """AuthService logs people in, keeps their sessions, and publishes the keys by which everybody can check a token."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Login: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.LoginRequest, _auth_service_pb2.LoginResponse]  # type: ignore[assignment]
-    """Login exchanges a user name and a password for an access token that lives for five minutes.
+    """Login exchanges a user name and a password, and the code of the second factor where there is one, for a session:
+    an access token that lives for five minutes, and a refresh token that gives the next one.
 
-    A retry gives another token. Errors: UNAUTHENTICATED (ERROR_REASON_CREDENTIALS_INVALID, the same and as slow
-    for an unknown user as for a wrong password), RESOURCE_EXHAUSTED (ERROR_REASON_OVERLOADED).
+    A retry begins another session. Errors: UNAUTHENTICATED (ERROR_REASON_CREDENTIALS_INVALID, the same and as slow for
+    an unknown or disabled user as for a wrong password or code; ERROR_REASON_SECOND_FACTOR_REQUIRED), RESOURCE_EXHAUSTED
+    (ERROR_REASON_LOGIN_LOCKED after failures, for longer each time; ERROR_REASON_OVERLOADED).
+    """
+    RefreshSession: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RefreshSessionRequest, _auth_service_pb2.RefreshSessionResponse]  # type: ignore[assignment]
+    """RefreshSession exchanges a refresh token for a new access token and the next refresh token.
+
+    A retry with the same request id gives the same answer for 30 seconds. Any other second use ends the session, for all
+    its tokens, within a second; only a use within two seconds of the first, as two windows of one client make it, is
+    merely refused.
+    Errors: UNAUTHENTICATED (ERROR_REASON_REFRESH_TOKEN_INVALID, ERROR_REASON_REFRESH_TOKEN_REUSED).
+    """
+    Logout: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.LogoutRequest, _auth_service_pb2.LogoutResponse]  # type: ignore[assignment]
+    """Logout ends the session that the access token belongs to, for all its tokens, within a second.
+
+    A retry gives UNAUTHENTICATED, because the session has ended.
+    """
+    LogoutEverywhere: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.LogoutEverywhereRequest, _auth_service_pb2.LogoutEverywhereResponse]  # type: ignore[assignment]
+    """LogoutEverywhere ends every session of the caller, this one included. API keys stay.
+
+    A retry gives UNAUTHENTICATED, because the session has ended.
+    """
+    ListSessions: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ListSessionsRequest, _auth_service_pb2.ListSessionsResponse]  # type: ignore[assignment]
+    """ListSessions lists the caller's sessions that have not ended, the newest first.
+
+    A retry is safe.
+    """
+    RevokeSession: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RevokeSessionRequest, _auth_service_pb2.RevokeSessionResponse]  # type: ignore[assignment]
+    """RevokeSession ends one session of the caller, for all its tokens, within a second.
+
+    A retry is safe. Errors: NOT_FOUND (ERROR_REASON_SESSION_NOT_FOUND), for a session of another user too.
     """
     GetJwks: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.GetJwksRequest, _auth_service_pb2.GetJwksResponse]  # type: ignore[assignment]
     """GetJwks returns the public keys that access tokens are signed with, as a JSON Web Key Set (RFC 7517).
 
     A key is published before the first token is signed with it. A retry is safe.
     """
-    GetCurrentUser: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.GetCurrentUserRequest, _auth_service_pb2.GetCurrentUserResponse]  # type: ignore[assignment]
-    """GetCurrentUser returns the user whose token the call carries.
+    ListRevocations: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ListRevocationsRequest, _auth_service_pb2.ListRevocationsResponse]  # type: ignore[assignment]
+    """ListRevocations returns the sessions and API keys that ended while tokens of theirs may still be good. Services ask twice
+    a second, and refuse such tokens.
 
-    A retry is safe. Errors: NOT_FOUND (ERROR_REASON_USER_NOT_FOUND) when the user was removed since the login.
-    """
-    CreateUser: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateUserRequest, _auth_service_pb2.CreateUserResponse]  # type: ignore[assignment]
-    """CreateUser adds a user who can log in at once.
-
-    A retry after a lost answer gives ALREADY_EXISTS. Errors: ALREADY_EXISTS (ERROR_REASON_USERNAME_TAKEN).
-    """
-    GetUser: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.GetUserRequest, _auth_service_pb2.GetUserResponse]  # type: ignore[assignment]
-    """GetUser returns one user.
-
-    A retry is safe. Errors: NOT_FOUND (ERROR_REASON_USER_NOT_FOUND).
-    """
-    ListUsers: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ListUsersRequest, _auth_service_pb2.ListUsersResponse]  # type: ignore[assignment]
-    """ListUsers lists the users by user name, a page at a time.
-
-    A retry is safe. Errors: INVALID_ARGUMENT (ERROR_REASON_PAGE_TOKEN_INVALID).
-    """
-    CreateFirstAdmin: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateFirstAdminRequest, _auth_service_pb2.CreateFirstAdminResponse]  # type: ignore[assignment]
-    """CreateFirstAdmin creates the admin of a mesh that has none. Whoever brings a mesh up calls it; it has no REST path.
-
-    A retry after a lost answer with the same password succeeds and changes nothing.
-    Errors: FAILED_PRECONDITION (ERROR_REASON_ADMIN_EXISTS).
+    A retry is safe.
     """
 
 class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
-    """AuthService knows the users, logs them in and publishes the keys by which everybody can check a token."""
+    """AuthService logs people in, keeps their sessions, and publishes the keys by which everybody can check a token."""
 
     @_abc_1.abstractmethod
     def Login(
@@ -123,10 +143,70 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.LoginRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_service_pb2.LoginResponse, _abc.Awaitable[_auth_service_pb2.LoginResponse]]:
-        """Login exchanges a user name and a password for an access token that lives for five minutes.
+        """Login exchanges a user name and a password, and the code of the second factor where there is one, for a session:
+        an access token that lives for five minutes, and a refresh token that gives the next one.
 
-        A retry gives another token. Errors: UNAUTHENTICATED (ERROR_REASON_CREDENTIALS_INVALID, the same and as slow
-        for an unknown user as for a wrong password), RESOURCE_EXHAUSTED (ERROR_REASON_OVERLOADED).
+        A retry begins another session. Errors: UNAUTHENTICATED (ERROR_REASON_CREDENTIALS_INVALID, the same and as slow for
+        an unknown or disabled user as for a wrong password or code; ERROR_REASON_SECOND_FACTOR_REQUIRED), RESOURCE_EXHAUSTED
+        (ERROR_REASON_LOGIN_LOCKED after failures, for longer each time; ERROR_REASON_OVERLOADED).
+        """
+
+    @_abc_1.abstractmethod
+    def RefreshSession(
+        self,
+        request: _auth_service_pb2.RefreshSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_service_pb2.RefreshSessionResponse, _abc.Awaitable[_auth_service_pb2.RefreshSessionResponse]]:
+        """RefreshSession exchanges a refresh token for a new access token and the next refresh token.
+
+        A retry with the same request id gives the same answer for 30 seconds. Any other second use ends the session, for all
+        its tokens, within a second; only a use within two seconds of the first, as two windows of one client make it, is
+        merely refused.
+        Errors: UNAUTHENTICATED (ERROR_REASON_REFRESH_TOKEN_INVALID, ERROR_REASON_REFRESH_TOKEN_REUSED).
+        """
+
+    @_abc_1.abstractmethod
+    def Logout(
+        self,
+        request: _auth_service_pb2.LogoutRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_service_pb2.LogoutResponse, _abc.Awaitable[_auth_service_pb2.LogoutResponse]]:
+        """Logout ends the session that the access token belongs to, for all its tokens, within a second.
+
+        A retry gives UNAUTHENTICATED, because the session has ended.
+        """
+
+    @_abc_1.abstractmethod
+    def LogoutEverywhere(
+        self,
+        request: _auth_service_pb2.LogoutEverywhereRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_service_pb2.LogoutEverywhereResponse, _abc.Awaitable[_auth_service_pb2.LogoutEverywhereResponse]]:
+        """LogoutEverywhere ends every session of the caller, this one included. API keys stay.
+
+        A retry gives UNAUTHENTICATED, because the session has ended.
+        """
+
+    @_abc_1.abstractmethod
+    def ListSessions(
+        self,
+        request: _auth_service_pb2.ListSessionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_service_pb2.ListSessionsResponse, _abc.Awaitable[_auth_service_pb2.ListSessionsResponse]]:
+        """ListSessions lists the caller's sessions that have not ended, the newest first.
+
+        A retry is safe.
+        """
+
+    @_abc_1.abstractmethod
+    def RevokeSession(
+        self,
+        request: _auth_service_pb2.RevokeSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_service_pb2.RevokeSessionResponse, _abc.Awaitable[_auth_service_pb2.RevokeSessionResponse]]:
+        """RevokeSession ends one session of the caller, for all its tokens, within a second.
+
+        A retry is safe. Errors: NOT_FOUND (ERROR_REASON_SESSION_NOT_FOUND), for a session of another user too.
         """
 
     @_abc_1.abstractmethod
@@ -141,59 +221,15 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
-    def GetCurrentUser(
+    def ListRevocations(
         self,
-        request: _auth_service_pb2.GetCurrentUserRequest,
+        request: _auth_service_pb2.ListRevocationsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_auth_service_pb2.GetCurrentUserResponse, _abc.Awaitable[_auth_service_pb2.GetCurrentUserResponse]]:
-        """GetCurrentUser returns the user whose token the call carries.
+    ) -> _typing.Union[_auth_service_pb2.ListRevocationsResponse, _abc.Awaitable[_auth_service_pb2.ListRevocationsResponse]]:
+        """ListRevocations returns the sessions and API keys that ended while tokens of theirs may still be good. Services ask twice
+        a second, and refuse such tokens.
 
-        A retry is safe. Errors: NOT_FOUND (ERROR_REASON_USER_NOT_FOUND) when the user was removed since the login.
-        """
-
-    @_abc_1.abstractmethod
-    def CreateUser(
-        self,
-        request: _auth_service_pb2.CreateUserRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_auth_service_pb2.CreateUserResponse, _abc.Awaitable[_auth_service_pb2.CreateUserResponse]]:
-        """CreateUser adds a user who can log in at once.
-
-        A retry after a lost answer gives ALREADY_EXISTS. Errors: ALREADY_EXISTS (ERROR_REASON_USERNAME_TAKEN).
-        """
-
-    @_abc_1.abstractmethod
-    def GetUser(
-        self,
-        request: _auth_service_pb2.GetUserRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_auth_service_pb2.GetUserResponse, _abc.Awaitable[_auth_service_pb2.GetUserResponse]]:
-        """GetUser returns one user.
-
-        A retry is safe. Errors: NOT_FOUND (ERROR_REASON_USER_NOT_FOUND).
-        """
-
-    @_abc_1.abstractmethod
-    def ListUsers(
-        self,
-        request: _auth_service_pb2.ListUsersRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_auth_service_pb2.ListUsersResponse, _abc.Awaitable[_auth_service_pb2.ListUsersResponse]]:
-        """ListUsers lists the users by user name, a page at a time.
-
-        A retry is safe. Errors: INVALID_ARGUMENT (ERROR_REASON_PAGE_TOKEN_INVALID).
-        """
-
-    @_abc_1.abstractmethod
-    def CreateFirstAdmin(
-        self,
-        request: _auth_service_pb2.CreateFirstAdminRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_auth_service_pb2.CreateFirstAdminResponse, _abc.Awaitable[_auth_service_pb2.CreateFirstAdminResponse]]:
-        """CreateFirstAdmin creates the admin of a mesh that has none. Whoever brings a mesh up calls it; it has no REST path.
-
-        A retry after a lost answer with the same password succeeds and changes nothing.
-        Errors: FAILED_PRECONDITION (ERROR_REASON_ADMIN_EXISTS).
+        A retry is safe.
         """
 
 def add_AuthServiceServicer_to_server(servicer: AuthServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

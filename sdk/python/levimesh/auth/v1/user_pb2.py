@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from levimesh.policy.v1 import policy_pb2 as levimesh_dot_policy_dot_v1_dot_policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1blevimesh/auth/v1/user.proto\x12\x10levimesh.auth.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1flevimesh/policy/v1/policy.proto\"\xa8\x01\n\x04User\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08username\x18\x02 \x01(\tR\x08username\x12.\n\x05roles\x18\x03 \x03(\x0e\x32\x18.levimesh.policy.v1.RoleR\x05roles\x12;\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\"\x8d\x01\n\nJsonWebKey\x12\x10\n\x03kty\x18\x01 \x01(\tR\x03kty\x12\x10\n\x03\x63rv\x18\x02 \x01(\tR\x03\x63rv\x12\x0c\n\x01x\x18\x03 \x01(\tR\x01x\x12\x11\n\x01y\x18\x04 \x01(\tH\x00R\x01y\x88\x01\x01\x12\x10\n\x03kid\x18\x05 \x01(\tR\x03kid\x12\x10\n\x03\x61lg\x18\x06 \x01(\tR\x03\x61lg\x12\x10\n\x03use\x18\x07 \x01(\tR\x03useB\x04\n\x02_yb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1blevimesh/auth/v1/user.proto\x12\x10levimesh.auth.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1flevimesh/policy/v1/policy.proto\"\xa4\x02\n\x04User\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n\x08username\x18\x02 \x01(\tR\x08username\x12.\n\x05roles\x18\x03 \x03(\x0e\x32\x18.levimesh.policy.v1.RoleR\x05roles\x12;\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12\x1a\n\x08\x64isabled\x18\x05 \x01(\x08R\x08\x64isabled\x12#\n\rtotp_enrolled\x18\x06 \x01(\x08R\x0ctotpEnrolled\x12\x39\n\trate_tier\x18\x07 \x01(\x0e\x32\x1c.levimesh.policy.v1.RateTierR\x08rateTier\"\x8d\x01\n\nJsonWebKey\x12\x10\n\x03kty\x18\x01 \x01(\tR\x03kty\x12\x10\n\x03\x63rv\x18\x02 \x01(\tR\x03\x63rv\x12\x0c\n\x01x\x18\x03 \x01(\tR\x01x\x12\x11\n\x01y\x18\x04 \x01(\tH\x00R\x01y\x88\x01\x01\x12\x10\n\x03kid\x18\x05 \x01(\tR\x03kid\x12\x10\n\x03\x61lg\x18\x06 \x01(\tR\x03\x61lg\x12\x10\n\x03use\x18\x07 \x01(\tR\x03useB\x04\n\x02_yb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,7 +34,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'levimesh.auth.v1.user_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_USER']._serialized_start=116
-  _globals['_USER']._serialized_end=284
-  _globals['_JSONWEBKEY']._serialized_start=287
-  _globals['_JSONWEBKEY']._serialized_end=428
+  _globals['_USER']._serialized_end=408
+  _globals['_JSONWEBKEY']._serialized_start=411
+  _globals['_JSONWEBKEY']._serialized_end=552
 # @@protoc_insertion_point(module_scope)

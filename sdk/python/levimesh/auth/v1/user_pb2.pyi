@@ -30,10 +30,19 @@ class User(_message.Message):
     USERNAME_FIELD_NUMBER: _builtins.int
     ROLES_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    DISABLED_FIELD_NUMBER: _builtins.int
+    TOTP_ENROLLED_FIELD_NUMBER: _builtins.int
+    RATE_TIER_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """A UUID, given by the service."""
     username: _builtins.str
     """The name to log in with, unique regardless of case."""
+    disabled: _builtins.bool
+    """Whether the user is kept from logging in."""
+    totp_enrolled: _builtins.bool
+    """Whether a login needs a code of an authenticator too."""
+    rate_tier: _policy_pb2.RateTier.ValueType
+    """How much the user may call."""
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[_policy_pb2.Role.ValueType]:
         """What the user may do."""
@@ -49,10 +58,13 @@ class User(_message.Message):
         username: _builtins.str = ...,
         roles: _abc.Iterable[_policy_pb2.Role.ValueType] | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        disabled: _builtins.bool = ...,
+        totp_enrolled: _builtins.bool = ...,
+        rate_tier: _policy_pb2.RateTier.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "roles", b"roles", "user_id", b"user_id", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "disabled", b"disabled", "rate_tier", b"rate_tier", "roles", b"roles", "totp_enrolled", b"totp_enrolled", "user_id", b"user_id", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -60,6 +60,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """PERMISSION_DENIED: the calling workload, known by its certificate, may not call the method."""
     ERROR_REASON_SCOPE_MISSING: _ErrorReason.ValueType  # 25
     """PERMISSION_DENIED: the access token lacks a scope that the method needs (metadata: `required_scopes`)."""
+    ERROR_REASON_SESSION_ENDED: _ErrorReason.ValueType  # 26
+    """UNAUTHENTICATED: the session or the API key that the access token came from has ended; log in again."""
+    ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 27
+    """RESOURCE_EXHAUSTED: the caller has used up its calls for now; RetryInfo and the RateLimit headers say when there are more."""
+    ERROR_REASON_ADDRESS_NOT_ALLOWED: _ErrorReason.ValueType  # 28
+    """PERMISSION_DENIED: the method, or the API key, may not be used from this address."""
+    ERROR_REASON_API_KEY_INVALID: _ErrorReason.ValueType  # 29
+    """UNAUTHENTICATED: the API key is not known, has expired or was revoked."""
     ERROR_REASON_CREDENTIALS_INVALID: _ErrorReason.ValueType  # 40
     """UNAUTHENTICATED: the user name or the password is wrong; which of them is not told."""
     ERROR_REASON_USERNAME_TAKEN: _ErrorReason.ValueType  # 41
@@ -68,6 +76,28 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """NOT_FOUND: there is no such user."""
     ERROR_REASON_ADMIN_EXISTS: _ErrorReason.ValueType  # 43
     """FAILED_PRECONDITION: an admin exists already; only the very first is created without one."""
+    ERROR_REASON_SECOND_FACTOR_REQUIRED: _ErrorReason.ValueType  # 44
+    """UNAUTHENTICATED: the password is right and the user has a second factor; send its code too."""
+    ERROR_REASON_LOGIN_LOCKED: _ErrorReason.ValueType  # 45
+    """RESOURCE_EXHAUSTED: too many failed logins for this user name, known or not; RetryInfo says when the next may be tried."""
+    ERROR_REASON_REFRESH_TOKEN_INVALID: _ErrorReason.ValueType  # 46
+    """UNAUTHENTICATED: the refresh token is not known, has expired, or its session has ended; log in again."""
+    ERROR_REASON_REFRESH_TOKEN_REUSED: _ErrorReason.ValueType  # 47
+    """UNAUTHENTICATED: the refresh token was used before; unless both uses came within two seconds its session has ended now."""
+    ERROR_REASON_SESSION_NOT_FOUND: _ErrorReason.ValueType  # 48
+    """NOT_FOUND: the caller has no such session."""
+    ERROR_REASON_LAST_ADMIN: _ErrorReason.ValueType  # 49
+    """FAILED_PRECONDITION: the mesh would be left without an enabled admin."""
+    ERROR_REASON_TOTP_ENROLLED: _ErrorReason.ValueType  # 50
+    """FAILED_PRECONDITION: the user has a second factor already; remove it first."""
+    ERROR_REASON_TOTP_NOT_ENROLLED: _ErrorReason.ValueType  # 51
+    """FAILED_PRECONDITION: the user has no second factor, or has not begun to enrol one."""
+    ERROR_REASON_CODE_INVALID: _ErrorReason.ValueType  # 52
+    """INVALID_ARGUMENT: the code is wrong, or was used before."""
+    ERROR_REASON_API_KEY_NOT_FOUND: _ErrorReason.ValueType  # 53
+    """NOT_FOUND: the caller has no such API key."""
+    ERROR_REASON_GRANT_NOT_ALLOWED: _ErrorReason.ValueType  # 54
+    """PERMISSION_DENIED: a key cannot be given a scope, or a rate tier, that its owner does not have."""
     ERROR_REASON_SYMBOL_NOT_FOUND: _ErrorReason.ValueType  # 60
     """NOT_FOUND: there is no such symbol (metadata: `symbol`); ListSymbols lists them all."""
     ERROR_REASON_NO_MARKET_DATA: _ErrorReason.ValueType  # 61
@@ -147,6 +177,14 @@ ERROR_REASON_CALLER_NOT_ALLOWED: ErrorReason.ValueType  # 24
 """PERMISSION_DENIED: the calling workload, known by its certificate, may not call the method."""
 ERROR_REASON_SCOPE_MISSING: ErrorReason.ValueType  # 25
 """PERMISSION_DENIED: the access token lacks a scope that the method needs (metadata: `required_scopes`)."""
+ERROR_REASON_SESSION_ENDED: ErrorReason.ValueType  # 26
+"""UNAUTHENTICATED: the session or the API key that the access token came from has ended; log in again."""
+ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 27
+"""RESOURCE_EXHAUSTED: the caller has used up its calls for now; RetryInfo and the RateLimit headers say when there are more."""
+ERROR_REASON_ADDRESS_NOT_ALLOWED: ErrorReason.ValueType  # 28
+"""PERMISSION_DENIED: the method, or the API key, may not be used from this address."""
+ERROR_REASON_API_KEY_INVALID: ErrorReason.ValueType  # 29
+"""UNAUTHENTICATED: the API key is not known, has expired or was revoked."""
 ERROR_REASON_CREDENTIALS_INVALID: ErrorReason.ValueType  # 40
 """UNAUTHENTICATED: the user name or the password is wrong; which of them is not told."""
 ERROR_REASON_USERNAME_TAKEN: ErrorReason.ValueType  # 41
@@ -155,6 +193,28 @@ ERROR_REASON_USER_NOT_FOUND: ErrorReason.ValueType  # 42
 """NOT_FOUND: there is no such user."""
 ERROR_REASON_ADMIN_EXISTS: ErrorReason.ValueType  # 43
 """FAILED_PRECONDITION: an admin exists already; only the very first is created without one."""
+ERROR_REASON_SECOND_FACTOR_REQUIRED: ErrorReason.ValueType  # 44
+"""UNAUTHENTICATED: the password is right and the user has a second factor; send its code too."""
+ERROR_REASON_LOGIN_LOCKED: ErrorReason.ValueType  # 45
+"""RESOURCE_EXHAUSTED: too many failed logins for this user name, known or not; RetryInfo says when the next may be tried."""
+ERROR_REASON_REFRESH_TOKEN_INVALID: ErrorReason.ValueType  # 46
+"""UNAUTHENTICATED: the refresh token is not known, has expired, or its session has ended; log in again."""
+ERROR_REASON_REFRESH_TOKEN_REUSED: ErrorReason.ValueType  # 47
+"""UNAUTHENTICATED: the refresh token was used before; unless both uses came within two seconds its session has ended now."""
+ERROR_REASON_SESSION_NOT_FOUND: ErrorReason.ValueType  # 48
+"""NOT_FOUND: the caller has no such session."""
+ERROR_REASON_LAST_ADMIN: ErrorReason.ValueType  # 49
+"""FAILED_PRECONDITION: the mesh would be left without an enabled admin."""
+ERROR_REASON_TOTP_ENROLLED: ErrorReason.ValueType  # 50
+"""FAILED_PRECONDITION: the user has a second factor already; remove it first."""
+ERROR_REASON_TOTP_NOT_ENROLLED: ErrorReason.ValueType  # 51
+"""FAILED_PRECONDITION: the user has no second factor, or has not begun to enrol one."""
+ERROR_REASON_CODE_INVALID: ErrorReason.ValueType  # 52
+"""INVALID_ARGUMENT: the code is wrong, or was used before."""
+ERROR_REASON_API_KEY_NOT_FOUND: ErrorReason.ValueType  # 53
+"""NOT_FOUND: the caller has no such API key."""
+ERROR_REASON_GRANT_NOT_ALLOWED: ErrorReason.ValueType  # 54
+"""PERMISSION_DENIED: a key cannot be given a scope, or a rate tier, that its owner does not have."""
 ERROR_REASON_SYMBOL_NOT_FOUND: ErrorReason.ValueType  # 60
 """NOT_FOUND: there is no such symbol (metadata: `symbol`); ListSymbols lists them all."""
 ERROR_REASON_NO_MARKET_DATA: ErrorReason.ValueType  # 61

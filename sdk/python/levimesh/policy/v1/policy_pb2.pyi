@@ -82,6 +82,106 @@ IDEMPOTENCY_NONE: Idempotency.ValueType  # 4
 """A repetition acts again, or fails; clients never retry it."""
 Global___Idempotency: _TypeAlias = Idempotency  # noqa: Y015
 
+class _RateTier:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RateTierEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RateTier.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RATE_TIER_UNSPECIFIED: _RateTier.ValueType  # 0
+    """As the role has it: ELEVATED for an admin, STANDARD for everybody else."""
+    RATE_TIER_STANDARD: _RateTier.ValueType  # 1
+    """People, and programs that behave like them."""
+    RATE_TIER_ELEVATED: _RateTier.ValueType  # 2
+    """Programs that call all day."""
+
+class RateTier(_RateTier, metaclass=_RateTierEnumTypeWrapper):
+    """RateTier is how much a caller may call: given to users and API keys by an admin, and told by the access token."""
+
+RATE_TIER_UNSPECIFIED: RateTier.ValueType  # 0
+"""As the role has it: ELEVATED for an admin, STANDARD for everybody else."""
+RATE_TIER_STANDARD: RateTier.ValueType  # 1
+"""People, and programs that behave like them."""
+RATE_TIER_ELEVATED: RateTier.ValueType  # 2
+"""Programs that call all day."""
+Global___RateTier: _TypeAlias = RateTier  # noqa: Y015
+
+class _Outage:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OutageEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outage.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OUTAGE_UNSPECIFIED: _Outage.ValueType  # 0
+    """Refused at start where calls are counted for all gateways together."""
+    OUTAGE_ALLOW: _Outage.ValueType  # 1
+    """Calls pass uncounted: for reads."""
+    OUTAGE_REFUSE: _Outage.ValueType  # 2
+    """Calls are refused: for logins and orders."""
+
+class Outage(_Outage, metaclass=_OutageEnumTypeWrapper):
+    """Outage is what happens to calls while the part that counts them is away."""
+
+OUTAGE_UNSPECIFIED: Outage.ValueType  # 0
+"""Refused at start where calls are counted for all gateways together."""
+OUTAGE_ALLOW: Outage.ValueType  # 1
+"""Calls pass uncounted: for reads."""
+OUTAGE_REFUSE: Outage.ValueType  # 2
+"""Calls are refused: for logins and orders."""
+Global___Outage: _TypeAlias = Outage  # noqa: Y015
+
+@_typing.final
+class ServicePolicy(_message.Message):
+    """ServicePolicy is what holds for the methods of a service that do not say otherwise."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RATE_LIMIT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rate_limit(self) -> Global___RateLimit:
+        """The rate limit of each method that has none of its own."""
+
+    def __init__(
+        self,
+        *,
+        rate_limit: Global___RateLimit | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rate_limit", b"rate_limit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rate_limit", b"rate_limit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ServicePolicy: _TypeAlias = ServicePolicy  # noqa: Y015
+
+@_typing.final
+class ForeignMethod(_message.Message):
+    """ForeignMethod gives a policy to a method of a contract that is not ours."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METHOD_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    method: _builtins.str
+    """The method's full name, `package.Service.Method`."""
+    @_builtins.property
+    def policy(self) -> Global___MethodPolicy:
+        """Its policy."""
+
+    def __init__(
+        self,
+        *,
+        method: _builtins.str = ...,
+        policy: Global___MethodPolicy | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["method", b"method", "policy", b"policy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForeignMethod: _TypeAlias = ForeignMethod  # noqa: Y015
+
 @_typing.final
 class MethodPolicy(_message.Message):
     """MethodPolicy is everything that is decided about a call before its content is looked at.
@@ -113,7 +213,9 @@ class MethodPolicy(_message.Message):
 
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """API-key scopes of which a key's token must have at least one. Tokens from a password login are not limited by scopes."""
+        """Scopes of which a token that is limited to scopes must have at least one: `read`, `trade` or `admin`. API keys have
+        such tokens; those of a login are not limited. Without any, a person has to log in.
+        """
 
     @_builtins.property
     def callers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -129,7 +231,9 @@ class MethodPolicy(_message.Message):
 
     @_builtins.property
     def rate_limit(self) -> Global___RateLimit:
-        """How often one user, or one address without a user, may call."""
+        """How often one user from one address, or one address without a user, may call. Every method that a user can reach has
+        one, its own or that of its service.
+        """
 
     def __init__(
         self,
@@ -154,32 +258,78 @@ Global___MethodPolicy: _TypeAlias = MethodPolicy  # noqa: Y015
 
 @_typing.final
 class RateLimit(_message.Message):
-    """RateLimit is a number of calls in a span of time."""
+    """RateLimit is a number of calls in a span of time, for each user and address."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CALLS_FIELD_NUMBER: _builtins.int
     PER_FIELD_NUMBER: _builtins.int
+    TIERS_FIELD_NUMBER: _builtins.int
+    ACROSS_REPLICAS_FIELD_NUMBER: _builtins.int
+    OUTAGE_FIELD_NUMBER: _builtins.int
     calls: _builtins.int
-    """The largest number of calls."""
+    """The largest number of calls of a caller of the tier STANDARD."""
+    across_replicas: _builtins.bool
+    """Calls are counted for all gateways together, in Redis, which costs a round trip; otherwise each gateway counts its own."""
+    outage: Global___Outage.ValueType
+    """What happens while calls that are counted for all gateways together cannot be counted."""
     @_builtins.property
     def per(self) -> _duration_pb2.Duration:
         """The span in which they are counted."""
+
+    @_builtins.property
+    def tiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___TierLimit]:
+        """The largest number of calls of callers of other tiers; ten times as many where nothing is said."""
 
     def __init__(
         self,
         *,
         calls: _builtins.int = ...,
         per: _duration_pb2.Duration | None = ...,
+        tiers: _abc.Iterable[Global___TierLimit] | None = ...,
+        across_replicas: _builtins.bool = ...,
+        outage: Global___Outage.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["per", b"per"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "per", b"per"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["across_replicas", b"across_replicas", "calls", b"calls", "outage", b"outage", "per", b"per", "tiers", b"tiers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RateLimit: _TypeAlias = RateLimit  # noqa: Y015
 
+@_typing.final
+class TierLimit(_message.Message):
+    """TierLimit is the number of calls of one tier."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIER_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    tier: Global___RateTier.ValueType
+    """The tier."""
+    calls: _builtins.int
+    """The largest number of calls."""
+    def __init__(
+        self,
+        *,
+        tier: Global___RateTier.ValueType = ...,
+        calls: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "tier", b"tier"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TierLimit: _TypeAlias = TierLimit  # noqa: Y015
+
 METHOD_FIELD_NUMBER: _builtins.int
+SERVICE_FIELD_NUMBER: _builtins.int
+FOREIGN_FIELD_NUMBER: _builtins.int
 method: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___MethodPolicy]
 """The policy of a method. A server refuses to start when one of its methods has none."""
+service: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.ServiceOptions, Global___ServicePolicy]
+"""What holds for the methods of a service that do not say otherwise."""
+foreign: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FileOptions, _containers.RepeatedCompositeFieldContainer[Global___ForeignMethod]]
+"""The policies of methods of contracts that are not ours, and so cannot carry the option themselves."""

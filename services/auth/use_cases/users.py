@@ -1,31 +1,14 @@
-"""What auth does, one callable each."""
+"""What is done with users, one callable each."""
 
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
-from services.auth.domain import AccessToken, Account, Role, User, login_name
-from services.auth.errors import AdminExists, CredentialsInvalid, UserNotFound
-from services.auth.ports import Passwords, Tokens, Users
+from services.auth.domain.users import Account, Role, User, login_name
+from services.auth.errors import AdminExists, UserNotFound
+from services.auth.ports import Passwords, Users
 from services.runtime.clock import Clock
 
 NewId = Callable[[], UUID]
-
-
-class Login:
-    """Exchange a user name and a password for an access token."""
-
-    def __init__(self, users: Users, passwords: Passwords, tokens: Tokens, now: Clock) -> None:
-        self._users = users
-        self._passwords = passwords
-        self._tokens = tokens
-        self._now = now
-
-    async def __call__(self, username: str, password: str) -> tuple[AccessToken, User]:
-        account = await self._users.by_name(username)
-        matches = await self._passwords.matches(password, account.password_hash if account else None)
-        if account is None or not matches:
-            raise CredentialsInvalid
-        return self._tokens.issue(account.user, self._now()), account.user
 
 
 class CreateUser:

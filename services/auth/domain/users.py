@@ -32,23 +32,6 @@ class Account:
     password_hash: str
 
 
-@dataclass(frozen=True)
-class AccessToken:
-    """A signed token and how many seconds it is good for."""
-
-    text: str
-    seconds: int
-
-
-@dataclass(frozen=True)
-class SealedKey:
-    """A private signing key as it is stored: encrypted."""
-
-    kid: str
-    sealed: bytes
-    create_time: datetime
-
-
 def login_name(username: str) -> str:
     """The one spelling of a user name, which is unique regardless of case."""
     return username.lower()

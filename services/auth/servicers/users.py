@@ -1,15 +1,13 @@
-"""AuthService: wire in, wire out."""
+"""UserService: wire in, wire out."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import grpc
 
-from levimesh.auth.v1 import auth_service_pb2 as pb
-from levimesh.auth.v1 import auth_service_pb2_grpc as pb_grpc
-from levimesh.auth.v1 import user_pb2
+from levimesh.auth.v1 import user_service_pb2 as pb
+from levimesh.auth.v1 import user_service_pb2_grpc as pb_grpc
 from services.auth import converters as convert
-from services.auth.use_cases import CreateFirstAdmin, CreateUser, GetUser, ListUsers, Login
+from services.auth.use_cases.users import CreateFirstAdmin, CreateUser, GetUser, ListUsers
 from services.runtime.identity import current_user
 from services.runtime.pagination import decode_page_token, encode_page_token
 
@@ -18,31 +16,20 @@ Context = grpc.aio.ServicerContext[Any, Any]
 _PAGE_SIZE = 100
 
 
-class AuthServicer(pb_grpc.AuthServiceServicer):
+class UserServicer(pb_grpc.UserServiceServicer):
     """See the contract."""
 
     def __init__(
         self,
-        login: Login,
         create_user: CreateUser,
         create_first_admin: CreateFirstAdmin,
         get_user: GetUser,
         list_users: ListUsers,
-        public_keys: Sequence[user_pb2.JsonWebKey],
     ) -> None:
-        self._login = login
         self._create_user = create_user
         self._create_first_admin = create_first_admin
         self._get_user = get_user
         self._list_users = list_users
-        self._public_keys = public_keys
-
-    async def Login(self, request: pb.LoginRequest, context: Context) -> pb.LoginResponse:
-        token, user = await self._login(request.username, request.password)
-        return convert.login_to_pb(token, user)
-
-    async def GetJwks(self, request: pb.GetJwksRequest, context: Context) -> pb.GetJwksResponse:
-        return pb.GetJwksResponse(keys=self._public_keys)
 
     async def GetCurrentUser(self, request: pb.GetCurrentUserRequest, context: Context) -> pb.GetCurrentUserResponse:
         user = await self._get_user(current_user().user_id)

@@ -1,0 +1,29 @@
+"""The tables of the schema ``auth``."""
+
+from sqlalchemy import ARRAY, Column, DateTime, LargeBinary, MetaData, Table, Text, Uuid, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+metadata = MetaData(schema="auth")
+
+users = Table(
+    "users",
+    metadata,
+    Column("user_id", Uuid(as_uuid=False), primary_key=True),
+    Column("username", Text, nullable=False),
+    Column("password_hash", Text, nullable=False),
+    Column("roles", ARRAY(Text), nullable=False),
+    Column("create_time", DateTime(timezone=True), nullable=False),
+)
+
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    Column("kid", Text, primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("create_time", DateTime(timezone=True), nullable=False),
+)
+
+
+async def one_at_a_time(connection: AsyncConnection, what: str) -> None:
+    """Wait for other transactions that do ``what``, and hold up later ones until this one ends."""
+    await connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:what))"), {"what": what})

@@ -1,0 +1,1 @@
+"""Users, sessions, keys and the audit chain: what holds without any wire or database."""

@@ -1,0 +1,1 @@
+"""What auth does, one callable each."""
