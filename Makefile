@@ -18,7 +18,7 @@ help:
 	echo "down     stop a mesh that runs in the background"
 	echo "test     run all tests"
 	echo "check    lint, types, contracts, import rules, generated code, tests: what CI runs"
-	echo "gen      generate the stubs and docs/errors.md from the contracts"
+	echo "gen      generate the stubs, docs/errors.md and docs/permissions.md from the contracts"
 	echo "format   format code and contracts"
 	echo "bench    run the benchmarks against a running mesh of their own"
 
@@ -70,7 +70,7 @@ contracts: .venv/.dev
 imports: .venv/.dev
 	lint-imports
 
-# The stubs and the page of errors in the repository are what the contracts give, to the byte.
+# The stubs and the generated pages in the repository are what the contracts give, to the byte.
 generated: .venv/.dev
 	fresh=$$(mktemp -d)
 	trap 'rm -rf "$$fresh"' EXIT
@@ -79,11 +79,15 @@ generated: .venv/.dev
 	  cmp "$$fresh/sdk/python/$$file" "sdk/python/$$file" || { echo "run 'make gen' and commit the result"; exit 1; }
 	done
 	buf build --path proto/levimesh/common -o - | python -m docs.generate_errors "$$fresh/errors.md"
-	cmp "$$fresh/errors.md" docs/errors.md || { echo "run 'make gen' and commit the result"; exit 1; }
+	python -m docs.generate_permissions "$$fresh/permissions.md"
+	for page in errors permissions; do
+	  cmp "$$fresh/$$page.md" "docs/$$page.md" || { echo "run 'make gen' and commit the result"; exit 1; }
+	done
 
 gen: .venv/.dev
 	buf generate
 	buf build --path proto/levimesh/common -o - | python -m docs.generate_errors docs/errors.md
+	python -m docs.generate_permissions docs/permissions.md
 
 format: .venv/.dev
 	ruff check --fix --quiet || true
