@@ -16,6 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from levimesh.auth.v1 import auth_service_pb2 as pb
 from levimesh.auth.v1 import auth_service_pb2_grpc as pb_grpc
+from levimesh.auth.v1 import user_service_pb2, user_service_pb2_grpc
 from services.runtime.channels import open_channel
 from services.stack.ports import find_free
 from tests.auth import A_KEY_ENCRYPTION_KEY, ADMIN, ADMIN_PASSWORD, SERVICE
@@ -63,12 +64,14 @@ async def test_the_process_serves_until_it_is_told_to_stop(
         open_channel(SERVICE, "auth", f"127.0.0.1:{port}", files_of(certificates, "gateway")) as gateway,
     ):
         await until_serving(stack)
-        await pb_grpc.AuthServiceStub(stack).CreateFirstAdmin(
-            pb.CreateFirstAdminRequest(username=ADMIN, password=ADMIN_PASSWORD)
+        await user_service_pb2_grpc.UserServiceStub(stack).CreateFirstAdmin(
+            user_service_pb2.CreateFirstAdminRequest(username=ADMIN, password=ADMIN_PASSWORD)
         )
         auth = pb_grpc.AuthServiceStub(gateway)
         login = await auth.Login(pb.LoginRequest(username=ADMIN, password=ADMIN_PASSWORD))
-        current = await auth.GetCurrentUser(pb.GetCurrentUserRequest(), metadata=bearing(login.access_token))
+        users = user_service_pb2_grpc.UserServiceStub(gateway)
+        token = bearing(login.access_token)
+        current = await users.GetCurrentUser(user_service_pb2.GetCurrentUserRequest(), metadata=token)
 
         process.send_signal(signal.SIGTERM)
         _, log = await process.communicate()

@@ -11,6 +11,7 @@ import pytest
 from google.rpc import error_details_pb2
 
 from levimesh.auth.v1 import auth_service_pb2 as pb
+from levimesh.auth.v1 import user_service_pb2 as user_pb
 from levimesh.policy.v1 import policy_pb2
 from tests.auth import ADMIN, ADMIN_PASSWORD, RunningAuth, auth_settings, running_auth
 from tests.mesh import bearing, details_of, error_info
@@ -26,9 +27,9 @@ async def auth(database_url: Callable[[str], str], certificates: Path) -> AsyncI
         yield running
 
 
-def a_new_user(username: str = "ann", password: str = A_PASSWORD, *roles: str) -> pb.CreateUserRequest:
+def a_new_user(username: str = "ann", password: str = A_PASSWORD, *roles: str) -> user_pb.CreateUserRequest:
     wanted = [policy_pb2.Role.Value(role) for role in roles or ("ROLE_TRADER",)]
-    return pb.CreateUserRequest(username=username, password=password, roles=wanted)
+    return user_pb.CreateUserRequest(username=username, password=password, roles=wanted)
 
 
 async def test_a_login_gives_a_token_that_says_who_the_user_is(auth: RunningAuth) -> None:
@@ -67,14 +68,14 @@ async def test_a_wrong_password_and_an_unknown_user_get_the_same_answer(
 async def test_no_password_reaches_the_log_or_an_error(auth: RunningAuth, caplog: pytest.LogCaptureFixture) -> None:
     secret = "a password nobody may see"
     admin = await auth.login()
-    gateway = auth.as_workload("gateway")
+    gateway, users = auth.as_workload("gateway"), auth.users()
     told = []
 
     with caplog.at_level(logging.DEBUG):
         for call in (
-            gateway.CreateUser(a_new_user("twice", secret), metadata=admin),
-            gateway.CreateUser(a_new_user("twice", secret), metadata=admin),
-            gateway.CreateUser(a_new_user("Not A Name", secret), metadata=admin),
+            users.CreateUser(a_new_user("twice", secret), metadata=admin),
+            users.CreateUser(a_new_user("twice", secret), metadata=admin),
+            users.CreateUser(a_new_user("Not A Name", secret), metadata=admin),
             gateway.Login(pb.LoginRequest(username="nobody", password=secret)),
             gateway.Login(pb.LoginRequest(username="", password=secret)),
         ):
@@ -88,22 +89,22 @@ async def test_no_password_reaches_the_log_or_an_error(auth: RunningAuth, caplog
 
 
 async def test_a_created_user_can_log_in_and_see_who_they_are(auth: RunningAuth) -> None:
-    gateway = auth.as_workload("gateway")
+    users = auth.users()
 
-    created = await gateway.CreateUser(a_new_user("ann"), metadata=await auth.login())
+    created = await users.CreateUser(a_new_user("ann"), metadata=await auth.login())
 
     ann = await auth.login("ann", A_PASSWORD)
-    current = await gateway.GetCurrentUser(pb.GetCurrentUserRequest(), metadata=ann)
+    current = await users.GetCurrentUser(user_pb.GetCurrentUserRequest(), metadata=ann)
     assert current.user == created.user
     assert current.user.roles == [policy_pb2.ROLE_TRADER]
 
 
 async def test_a_user_name_is_given_once(auth: RunningAuth) -> None:
-    gateway, admin = auth.as_workload("gateway"), await auth.login()
-    await gateway.CreateUser(a_new_user("ann"), metadata=admin)
+    users, admin = auth.users(), await auth.login()
+    await users.CreateUser(a_new_user("ann"), metadata=admin)
 
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await gateway.CreateUser(a_new_user("ann", "another password"), metadata=admin)
+        await users.CreateUser(a_new_user("ann", "another password"), metadata=admin)
 
     assert refused.value.code() is grpc.StatusCode.ALREADY_EXISTS
     assert error_info(refused.value).reason == "ERROR_REASON_USERNAME_TAKEN"
@@ -111,10 +112,10 @@ async def test_a_user_name_is_given_once(auth: RunningAuth) -> None:
 
 
 async def test_every_wrong_field_of_a_new_user_is_named_at_once(auth: RunningAuth) -> None:
-    wrong = pb.CreateUserRequest(username="Ann!", password="short", roles=[])
+    wrong = user_pb.CreateUserRequest(username="Ann!", password="short", roles=[])
 
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await auth.as_workload("gateway").CreateUser(wrong, metadata=await auth.login())
+        await auth.users().CreateUser(wrong, metadata=await auth.login())
 
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     bad = details_of(refused.value, error_details_pb2.BadRequest)
@@ -123,14 +124,14 @@ async def test_every_wrong_field_of_a_new_user_is_named_at_once(auth: RunningAut
 
 @pytest.mark.parametrize("roles", [("ROLE_VIEWER",), ("ROLE_TRADER",), ("ROLE_VIEWER", "ROLE_TRADER")])
 async def test_only_admins_see_and_create_users(auth: RunningAuth, roles: tuple[str, ...]) -> None:
-    gateway = auth.as_workload("gateway")
-    await gateway.CreateUser(a_new_user("ann", A_PASSWORD, *roles), metadata=await auth.login())
+    users = auth.users()
+    await users.CreateUser(a_new_user("ann", A_PASSWORD, *roles), metadata=await auth.login())
     ann = await auth.login("ann", A_PASSWORD)
 
     for call in (
-        gateway.CreateUser(a_new_user("bob"), metadata=ann),
-        gateway.ListUsers(pb.ListUsersRequest(), metadata=ann),
-        gateway.GetUser(pb.GetUserRequest(user_id=NOBODY), metadata=ann),
+        users.CreateUser(a_new_user("bob"), metadata=ann),
+        users.ListUsers(user_pb.ListUsersRequest(), metadata=ann),
+        users.GetUser(user_pb.GetUserRequest(user_id=NOBODY), metadata=ann),
     ):
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await call
@@ -139,25 +140,27 @@ async def test_only_admins_see_and_create_users(auth: RunningAuth, roles: tuple[
 
 
 async def test_a_user_is_found_by_id(auth: RunningAuth) -> None:
-    gateway, admin = auth.as_workload("gateway"), await auth.login()
-    created = await gateway.CreateUser(a_new_user(), metadata=admin)
+    users, admin = auth.users(), await auth.login()
+    created = await users.CreateUser(a_new_user(), metadata=admin)
 
-    found = await gateway.GetUser(pb.GetUserRequest(user_id=created.user.user_id), metadata=admin)
+    found = await users.GetUser(user_pb.GetUserRequest(user_id=created.user.user_id), metadata=admin)
 
     assert found.user == created.user
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await gateway.GetUser(pb.GetUserRequest(user_id=NOBODY), metadata=admin)
+        await users.GetUser(user_pb.GetUserRequest(user_id=NOBODY), metadata=admin)
     assert refused.value.code() is grpc.StatusCode.NOT_FOUND
     assert error_info(refused.value).reason == "ERROR_REASON_USER_NOT_FOUND"
 
 
 async def test_users_are_listed_by_name_a_page_at_a_time(auth: RunningAuth) -> None:
-    gateway, admin = auth.as_workload("gateway"), await auth.login()
+    users, admin = auth.users(), await auth.login()
     for name in ("zoe", "ann", "a-b", "max"):
-        await gateway.CreateUser(a_new_user(name), metadata=admin)
+        await users.CreateUser(a_new_user(name), metadata=admin)
 
-    first = await gateway.ListUsers(pb.ListUsersRequest(page_size=3), metadata=admin)
-    rest = await gateway.ListUsers(pb.ListUsersRequest(page_size=3, page_token=first.next_page_token), metadata=admin)
+    first = await users.ListUsers(user_pb.ListUsersRequest(page_size=3), metadata=admin)
+    rest = await users.ListUsers(
+        user_pb.ListUsersRequest(page_size=3, page_token=first.next_page_token), metadata=admin
+    )
 
     assert [user.username for user in first.users] == ["a-b", "ann", "max"]
     assert [user.username for user in rest.users] == ["root", "zoe"]
@@ -166,9 +169,7 @@ async def test_users_are_listed_by_name_a_page_at_a_time(auth: RunningAuth) -> N
 
 async def test_a_page_token_that_was_not_given_out_is_refused(auth: RunningAuth) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await auth.as_workload("gateway").ListUsers(
-            pb.ListUsersRequest(page_token="made-up"), metadata=await auth.login()
-        )
+        await auth.users().ListUsers(user_pb.ListUsersRequest(page_token="made-up"), metadata=await auth.login())
 
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert error_info(refused.value).reason == "ERROR_REASON_PAGE_TOKEN_INVALID"
@@ -180,7 +181,7 @@ async def test_an_altered_token_lets_nobody_in(auth: RunningAuth) -> None:
     altered = f"{head}.{claims}.{'A' if signature[0] != 'A' else 'B'}{signature[1:]}"
 
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await auth.as_workload("gateway").GetCurrentUser(pb.GetCurrentUserRequest(), metadata=bearing(altered))
+        await auth.users().GetCurrentUser(user_pb.GetCurrentUserRequest(), metadata=bearing(altered))
 
     assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
     assert error_info(refused.value).reason == "ERROR_REASON_TOKEN_INVALID"
@@ -188,9 +189,9 @@ async def test_an_altered_token_lets_nobody_in(auth: RunningAuth) -> None:
 
 async def test_of_two_first_admins_at_once_there_is_one(database_url: Callable[[str], str], certificates: Path) -> None:
     async with running_auth(auth_settings(database_url("auth")), certificates) as auth:
-        stack = auth.as_workload("stack")
+        stack = auth.users("stack")
         requests = [
-            pb.CreateFirstAdminRequest(username=f"admin{number}", password=ADMIN_PASSWORD) for number in range(8)
+            user_pb.CreateFirstAdminRequest(username=f"admin{number}", password=ADMIN_PASSWORD) for number in range(8)
         ]
 
         answers = await asyncio.gather(*map(stack.CreateFirstAdmin, requests), return_exceptions=True)
@@ -198,29 +199,29 @@ async def test_of_two_first_admins_at_once_there_is_one(database_url: Callable[[
         refused = [answer for answer in answers if isinstance(answer, grpc.aio.AioRpcError)]
         assert len(refused) == 7
         assert {error_info(error).reason for error in refused} == {"ERROR_REASON_ADMIN_EXISTS"}
-        (created,) = (answer for answer in answers if isinstance(answer, pb.CreateFirstAdminResponse))
+        (created,) = (answer for answer in answers if isinstance(answer, user_pb.CreateFirstAdminResponse))
         admin = await auth.login(created.user.username)
-        listed = await auth.as_workload("gateway").ListUsers(pb.ListUsersRequest(), metadata=admin)
+        listed = await auth.users().ListUsers(user_pb.ListUsersRequest(), metadata=admin)
         assert listed.users == [created.user]
 
 
 async def test_creating_the_same_first_admin_again_changes_nothing(auth: RunningAuth) -> None:
-    again = pb.CreateFirstAdminRequest(username=ADMIN, password=ADMIN_PASSWORD)
+    again = user_pb.CreateFirstAdminRequest(username=ADMIN, password=ADMIN_PASSWORD)
 
-    first, second = await asyncio.gather(*(auth.as_workload("stack").CreateFirstAdmin(again) for _ in range(2)))
+    first, second = await asyncio.gather(*(auth.users("stack").CreateFirstAdmin(again) for _ in range(2)))
 
     assert first == second
-    listed = await auth.as_workload("gateway").ListUsers(pb.ListUsersRequest(), metadata=await auth.login())
+    listed = await auth.users().ListUsers(user_pb.ListUsersRequest(), metadata=await auth.login())
     assert listed.users == [first.user]
 
 
 async def test_an_existing_admin_is_not_replaced(auth: RunningAuth) -> None:
-    await auth.as_workload("gateway").CreateUser(a_new_user("ann"), metadata=await auth.login())
+    await auth.users().CreateUser(a_new_user("ann"), metadata=await auth.login())
 
     for username, password in ((ADMIN, "another password"), ("other", ADMIN_PASSWORD), ("ann", A_PASSWORD)):
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await auth.as_workload("stack").CreateFirstAdmin(
-                pb.CreateFirstAdminRequest(username=username, password=password)
+            await auth.users("stack").CreateFirstAdmin(
+                user_pb.CreateFirstAdminRequest(username=username, password=password)
             )
         assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
         assert error_info(refused.value).reason == "ERROR_REASON_ADMIN_EXISTS"
@@ -231,8 +232,9 @@ async def test_an_existing_admin_is_not_replaced(auth: RunningAuth) -> None:
 async def test_nobody_but_the_stack_creates_the_first_admin(auth: RunningAuth) -> None:
     for workload in ("gateway", "trading", "stranger"):
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await auth.as_workload(workload).CreateFirstAdmin(
-                pb.CreateFirstAdminRequest(username="mallory", password=ADMIN_PASSWORD), metadata=await auth.login()
+            await auth.users(workload).CreateFirstAdmin(
+                user_pb.CreateFirstAdminRequest(username="mallory", password=ADMIN_PASSWORD),
+                metadata=await auth.login(),
             )
         assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
         assert error_info(refused.value).reason == "ERROR_REASON_CALLER_NOT_ALLOWED"

@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from levimesh.auth.v1 import auth_service_pb2 as pb
+from levimesh.auth.v1 import user_service_pb2 as pb
 from services.auth.adapters.ed25519 import KeyNotOpened
 from services.auth.bootstrap import open_auth
 from services.auth.settings import AuthSettings
@@ -44,7 +44,7 @@ async def test_tokens_and_users_outlive_a_restart(database_url: Callable[[str], 
 
     async with running_auth(settings, certificates) as after:
         assert await after.login()
-        current = await after.as_workload("gateway").GetCurrentUser(pb.GetCurrentUserRequest(), metadata=token)
+        current = await after.users().GetCurrentUser(pb.GetCurrentUserRequest(), metadata=token)
 
     assert current.user.username == "root"
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from levimesh.auth.v1 import auth_service_pb2 as pb
 from levimesh.auth.v1 import user_pb2
+from levimesh.auth.v1 import user_service_pb2 as pb
 from levimesh.policy.v1 import policy_pb2
 from tests.edge import PASSWORD, Edge
 from tests.unit.cli.conftest import Levimesh, complaint

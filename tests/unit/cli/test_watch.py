@@ -8,7 +8,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.decimal_pb2 import Decimal as WireDecimal
 
-from levimesh.auth.v1 import auth_service_pb2
+from levimesh.auth.v1 import user_service_pb2
 from levimesh.common.v1 import streaming_pb2
 from levimesh.marketdata.v1 import marketdata_service_pb2 as market_pb
 from levimesh.marketdata.v1 import symbol_pb2, trade_pb2
@@ -69,7 +69,7 @@ def streams(edge: Edge) -> None:
     edge.answers["ListSymbols"] = lambda _: market_pb.ListSymbolsResponse(symbols=symbols)
     edge.answers["GetTicker"] = lambda _: market_pb.GetTickerResponse(ticker=ticker)
     edge.answers["ListOrders"] = lambda _: trading_pb.ListOrdersResponse()
-    edge.answers["GetCurrentUser"] = lambda _: auth_service_pb2.GetCurrentUserResponse()
+    edge.answers["GetCurrentUser"] = lambda _: user_service_pb2.GetCurrentUserResponse()
 
 
 def test_prices_signals_and_orders_are_shown_for_a_while(edge: Edge, levimesh: Levimesh) -> None:

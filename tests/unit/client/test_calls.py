@@ -12,7 +12,7 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from levimesh.auth.v1 import auth_service_pb2, user_pb2
+from levimesh.auth.v1 import user_pb2, user_service_pb2
 from levimesh.client import Client, Profile, ProfileError, details
 from levimesh.client.client import SERVICES
 from levimesh.client.deadlines import Deadlines
@@ -103,9 +103,10 @@ def test_every_unary_method_has_a_deadline_and_no_stream_has_one() -> None:
             assert (deadlines.limit(call) is None) == method.server_streaming, method.full_name
 
 
-def test_only_the_login_and_the_keys_are_public() -> None:
+def test_only_what_logs_somebody_in_and_the_keys_are_public() -> None:
     assert public_methods(*SERVICES) == {
         "/levimesh.auth.v1.AuthService/Login",
+        "/levimesh.auth.v1.AuthService/RefreshSession",
         "/levimesh.auth.v1.AuthService/GetJwks",
     }
 
