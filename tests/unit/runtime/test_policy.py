@@ -1,7 +1,7 @@
 """The contract's policies, and who they let in."""
 
 import pytest
-from google.protobuf import descriptor_pb2, descriptor_pool
+from google.protobuf import descriptor_pb2, descriptor_pool, duration_pb2
 from google.protobuf.descriptor import ServiceDescriptor
 
 from levimesh.auth.v1 import auth_service_pb2
@@ -18,7 +18,7 @@ from services.runtime.identity import (
     TokenVerifier,
     authorize,
 )
-from services.runtime.policy import Policy, PolicyError, policies
+from services.runtime.policy import Policy, PolicyError, RateLimit, policies
 from tests.mesh import AUDIENCE, ISSUER, a_token, public_keys
 
 A_POLICY = Policy(
@@ -32,6 +32,15 @@ A_POLICY = Policy(
     audit=False,
 )
 
+A_SECOND = duration_pb2.Duration(seconds=1)
+FIVE_A_MINUTE = policy_pb2.RateLimit(calls=5, per=duration_pb2.Duration(seconds=60))
+FOR_USERS: dict[str, object] = {
+    "idempotency": 1,
+    "roles": [1],
+    "callers": ["gateway"],
+    "deadline": {"seconds": 1},
+}
+
 
 def a_verifier() -> TokenVerifier:
     verifier = TokenVerifier(ISSUER, AUDIENCE)
@@ -39,11 +48,16 @@ def a_verifier() -> TokenVerifier:
     return verifier
 
 
-def a_service(policy: policy_pb2.MethodPolicy | None) -> ServiceDescriptor:
+def a_service(
+    policy: policy_pb2.MethodPolicy | None, of_service: policy_pb2.ServicePolicy | None = None
+) -> ServiceDescriptor:
     """A service with one unary method that has ``policy``."""
     file = descriptor_pb2.FileDescriptorProto(name="a.proto", package="a", syntax="proto3")
     file.message_type.add(name="Nothing")
-    method = file.service.add(name="Service").method.add(name="Do", input_type=".a.Nothing", output_type=".a.Nothing")
+    service = file.service.add(name="Service")
+    method = service.method.add(name="Do", input_type=".a.Nothing", output_type=".a.Nothing")
+    if of_service is not None:
+        service.options.Extensions[policy_pb2.service].CopyFrom(of_service)
     if policy is not None:
         method.options.Extensions[policy_pb2.method].CopyFrom(policy)
     pool = descriptor_pool.DescriptorPool()
@@ -84,12 +98,46 @@ def test_every_method_of_the_contracts_has_a_sound_policy(service: ServiceDescri
             "without a user's token",
         ),
         ({"idempotency": 1, "public": True, "roles": [1], "callers": ["gateway"]}, "choose one"),
+        ({**FOR_USERS}, "can be reached by users and has no rate_limit"),
+        ({**FOR_USERS, "rate_limit": {"per": {"seconds": 60}}}, "rate_limit without calls"),
+        ({**FOR_USERS, "rate_limit": {"calls": 1}}, "without a span"),
+        ({**FOR_USERS, "rate_limit": {"calls": 1, "per": {"seconds": 60}, "across_replicas": True}}, "outage"),
+        (
+            {**FOR_USERS, "rate_limit": {"calls": 1, "per": {"seconds": 60}, "tiers": [{"tier": 1, "calls": 9}]}},
+            "tiers",
+        ),
+        ({**FOR_USERS, "rate_limit": {"calls": 1, "per": {"seconds": 60}, "tiers": [{"calls": 9}]}}, "tiers"),
     ],
 )
 def test_a_method_without_a_sound_policy_is_named(policy: dict[str, object] | None, problem: str) -> None:
     service = a_service(None if policy is None else policy_pb2.MethodPolicy(**policy))  # type: ignore[arg-type] # wide
     with pytest.raises(PolicyError, match=rf"a\.Service\.Do: .*{problem}"):
         policies(service)
+
+
+def test_a_method_has_the_rate_limit_of_its_service_unless_it_has_its_own() -> None:
+    of_service = policy_pb2.ServicePolicy(rate_limit=FIVE_A_MINUTE)
+    without = a_service(policy_pb2.MethodPolicy(**FOR_USERS), of_service)  # type: ignore[arg-type] # wide
+    assert policies(without)["/a.Service/Do"].rate_limit == RateLimit({"standard": 5, "elevated": 50}, 60.0)
+
+    own = {
+        "calls": 7,
+        "per": {"seconds": 1},
+        "tiers": [{"tier": 2, "calls": 8}],
+        "across_replicas": True,
+        "outage": policy_pb2.OUTAGE_REFUSE,
+    }
+    with_own = a_service(policy_pb2.MethodPolicy(**FOR_USERS, rate_limit=own), of_service)  # type: ignore[arg-type] # wide
+    expected = RateLimit({"standard": 7, "elevated": 8}, 1.0, across_replicas=True, refused_in_outage=True)
+    assert policies(with_own)["/a.Service/Do"].rate_limit == expected
+
+
+def test_a_method_that_no_user_reaches_has_no_rate_limit() -> None:
+    alone = policy_pb2.MethodPolicy(
+        idempotency=policy_pb2.IDEMPOTENCY_NONE, service_callers=["stack"], deadline=A_SECOND
+    )
+    of_service = policy_pb2.ServicePolicy(rate_limit=FIVE_A_MINUTE)
+    assert policies(a_service(alone, of_service))["/a.Service/Do"].rate_limit is None
 
 
 def test_a_user_with_the_role_is_let_in_through_a_caller() -> None:
