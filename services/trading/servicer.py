@@ -91,7 +91,8 @@ class TradingServicer(pb_grpc.TradingServiceServicer):
             yield response
 
     async def ListStrategies(self, request: pb.ListStrategiesRequest, context: Context) -> pb.ListStrategiesResponse:
-        states = await self.strategies.list()
+        user = current_user()
+        states = await self.strategies.list(user.user_id, of_any=_ADMIN in user.roles)
         return pb.ListStrategiesResponse(strategies=[convert.strategy_to_pb(state) for state in states])
 
     async def StartStrategy(self, request: pb.StartStrategyRequest, context: Context) -> pb.StartStrategyResponse:

@@ -168,7 +168,8 @@ async def test_a_strategy_runs_for_one_account_and_only_that_or_an_admin_stops_i
             await attempt(bob)
         assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
         assert error_info(refused.value).reason == "ERROR_REASON_STRATEGY_BUSY"
-    assert await strategies(bob) == [running]
+    assert await strategies(ann) == await strategies(admin) == [running]
+    assert [(seen.state, seen.account_id) for seen in await strategies(bob)] == [(RUNNING, "")]
 
     assert (await stop(admin)).state == STOPPED
     assert (await start(bob)).account_id != running.account_id

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -27,7 +27,7 @@ class StrategyState:
     description: str
     running: bool = False
     account_id: UUID | None = None
-    """None before it was first started."""
+    """None before it was first started, and where it is another's."""
     changed_at: datetime | None = None
 
 
@@ -40,10 +40,11 @@ class Strategies:
         self._units = units
         self._now = now
 
-    async def list(self) -> list[StrategyState]:
-        """All strategies, by name."""
+    async def list(self, user_id: str, *, of_any: bool) -> list[StrategyState]:
+        """All strategies, by name; another's account is told only with ``of_any``."""
         runs = await self._runs.all()
-        return [self._state(name, runs.get(name)) for name in sorted(self._known)]
+        states = [self._state(name, runs.get(name)) for name in sorted(self._known)]
+        return [_seen_by(user_id, state, of_any=of_any) for state in states]
 
     async def start(self, user_id: str, name: str) -> StrategyState:
         """Let it trade for the user's account. Raises StrategyNotFound, or StrategyBusy when it runs for another."""
@@ -63,7 +64,7 @@ class Strategies:
             if not of_any:
                 self._check_own(run, user_id)
             await self._runs.stop(name, run.account_id, self._now())
-        return self._state(name, (await self._runs.all()).get(name))
+        return _seen_by(user_id, self._state(name, (await self._runs.all()).get(name)), of_any=of_any)
 
     def _check_known(self, name: str) -> None:
         if name not in self._known:
@@ -78,6 +79,10 @@ class Strategies:
         if run is None:
             return StrategyState(name, description)
         return StrategyState(name, description, run.running, run.account_id, run.changed_at)
+
+
+def _seen_by(user_id: str, state: StrategyState, *, of_any: bool) -> StrategyState:
+    return state if of_any or state.account_id == account_id_of(user_id) else replace(state, account_id=None)
 
 
 class ActOnSignal:

@@ -60,7 +60,7 @@ class Strategy(_message.Message):
     state: Global___StrategyState.ValueType
     """Whether it runs."""
     account_id: _builtins.str
-    """The account it trades for; empty before it was first started."""
+    """The account it trades for; empty before it was first started, and for another's account unless an admin asks."""
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When it was last started or stopped."""
