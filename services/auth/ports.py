@@ -1,6 +1,6 @@
 """What the use cases need from outside."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -23,8 +23,23 @@ class Users(Protocol):
     async def by_id(self, user_id: str) -> User | None:
         """The user with this id."""
 
+    async def account(self, user_id: str) -> Account | None:
+        """The account of the user with this id."""
+
     async def page(self, after: str, limit: int) -> Sequence[User]:
         """At most ``limit`` users by user name, those after ``after`` ("" for the first)."""
+
+    async def change(self, user_id: str, change: Callable[[User], User]) -> User:
+        """Keep what ``change`` makes of the user, and return it.
+
+        Raises UserNotFound, and LastAdmin when the mesh would be left without an enabled admin, also by two changes at once.
+        """
+
+    async def remove(self, user_id: str) -> None:
+        """Forget the user and what belongs to it. Raises UserNotFound and LastAdmin, as ``change`` does."""
+
+    async def set_password_hash(self, user_id: str, password_hash: str, *, instead_of: str | None = None) -> bool:
+        """Keep another hash, only in place of ``instead_of`` if that is given; says whether it was kept."""
 
 
 class Passwords(Protocol):
@@ -38,6 +53,9 @@ class Passwords(Protocol):
 
         For None (there is no such user) the answer is False after the same work, so that the time tells nothing.
         """
+
+    def outdated(self, known_hash: str) -> bool:
+        """Whether ``known_hash`` was made with other parameters than hashes are made with now."""
 
 
 class Tokens(Protocol):

@@ -1,6 +1,19 @@
 """The tables of the schema ``auth``."""
 
-from sqlalchemy import ARRAY, Column, DateTime, LargeBinary, MetaData, Table, Text, Uuid, text
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 metadata = MetaData(schema="auth")
@@ -13,6 +26,32 @@ users = Table(
     Column("password_hash", Text, nullable=False),
     Column("roles", ARRAY(Text), nullable=False),
     Column("create_time", DateTime(timezone=True), nullable=False),
+    Column("disabled", Boolean, nullable=False),
+    Column("given_tier", Text),
+)
+
+authenticators = Table(
+    "authenticators",
+    metadata,
+    Column("user_id", Uuid(as_uuid=False), primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("confirmed", Boolean, nullable=False),
+    Column("last_step", BigInteger, nullable=False),
+)
+
+recovery_codes = Table(
+    "recovery_codes",
+    metadata,
+    Column("user_id", Uuid(as_uuid=False), primary_key=True),
+    Column("code_hash", LargeBinary, primary_key=True),
+)
+
+failed_logins = Table(
+    "failed_logins",
+    metadata,
+    Column("login_name", Text, primary_key=True),
+    Column("count", Integer, nullable=False),
+    Column("last_time", DateTime(timezone=True), nullable=False),
 )
 
 signing_keys = Table(

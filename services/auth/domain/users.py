@@ -13,6 +13,13 @@ class Role(StrEnum):
     ADMIN = "ROLE_ADMIN"
 
 
+class RateTier(StrEnum):
+    """How much a user, or an API key, may call; the values are what tokens say."""
+
+    STANDARD = "standard"
+    ELEVATED = "elevated"
+
+
 @dataclass(frozen=True)
 class User:
     """A person who may log in."""
@@ -22,6 +29,21 @@ class User:
     username: str
     roles: frozenset[Role]
     create_time: datetime
+    disabled: bool = False
+    totp_enrolled: bool = False
+    """Whether a login needs a second factor."""
+    given_tier: RateTier | None = None
+    """The rate tier that an admin gave to this user; None for that of the role."""
+
+    @property
+    def rate_tier(self) -> RateTier:
+        """How much the user may call."""
+        return self.given_tier or (RateTier.ELEVATED if Role.ADMIN in self.roles else RateTier.STANDARD)
+
+    @property
+    def administrates(self) -> bool:
+        """Whether the user is one of those of whom the mesh needs at least one."""
+        return Role.ADMIN in self.roles and not self.disabled
 
 
 @dataclass(frozen=True)
