@@ -1,7 +1,9 @@
 """Passwords by Argon2id, in a few threads of their own."""
 
 import asyncio
+import os
 import secrets
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,12 +22,15 @@ def owasp_hasher() -> PasswordHasher:
     return PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
 
+_NICE = 15
+
+
 class Argon2Passwords:
     """Hashes and checks passwords without holding up anything else, and never more at once than is allowed."""
 
     def __init__(self, hasher: PasswordHasher, *, workers: int, queue: int) -> None:
         self._hasher = hasher
-        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="passwords")
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="passwords", initializer=_give_way)
         self._places = threading.BoundedSemaphore(workers + queue)
         self._hash_of_nobody = hasher.hash(secrets.token_urlsafe())
 
@@ -53,3 +58,9 @@ class Argon2Passwords:
         # Not when the caller gives up, but when the thread is free again.
         future.add_done_callback(lambda _: self._places.release())
         return await asyncio.wrap_future(future)
+
+
+def _give_way() -> None:
+    """Let everything else on the machine run first: on Linux a thread has a niceness of its own."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)

@@ -1,6 +1,8 @@
 """Hashing passwords: strong enough, the same work for everybody, and never too much at once."""
 
 import asyncio
+import os
+import sys
 import threading
 from typing import Literal
 
@@ -98,3 +100,20 @@ async def test_a_caller_who_gives_up_does_not_free_a_thread_that_still_works() -
         await passwords.matches("correct horse", known)
     hasher.leave.set()
     passwords.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a thread has a niceness of its own")
+async def test_hashing_gives_way_to_everything_else() -> None:
+    niceness: list[int] = []
+
+    class Nosy(PasswordHasher):
+        def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
+            niceness.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+            return super().hash(password, salt=salt)
+
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    passwords = Argon2Passwords(Nosy(time_cost=1, memory_cost=8, parallelism=1), workers=1, queue=8)
+    await passwords.hash("correct horse")
+
+    assert niceness[-1] > ours
+    assert os.getpriority(os.PRIO_PROCESS, 0) == ours
