@@ -1,10 +1,19 @@
 """What can go wrong with users, as callers see it."""
 
-from services.runtime.errors import AlreadyExists, FailedPrecondition, NotFound, Unauthenticated
+import math
+
+from services.runtime.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+    Unauthenticated,
+)
 
 
 class CredentialsInvalid(Unauthenticated):
-    """The user name or the password is wrong; which of them is not told."""
+    """The user name, the password or the code is wrong; which of them is not told."""
 
     reason = "CREDENTIALS_INVALID"
 
@@ -37,3 +46,49 @@ class AdminExists(FailedPrecondition):
 
     def __init__(self) -> None:
         super().__init__("an admin exists already; log in as an admin and create users with CreateUser")
+
+
+class LoginLocked(ResourceExhausted):
+    """Too many logins with this name failed, whether or not somebody has it."""
+
+    reason = "LOGIN_LOCKED"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"too many logins with this name failed; try again in {math.ceil(seconds)} s")
+        self.retry_after = seconds
+
+
+class LastAdmin(FailedPrecondition):
+    """The mesh would be left without an enabled admin."""
+
+    reason = "LAST_ADMIN"
+
+    def __init__(self, user_id: str) -> None:
+        super().__init__("this is the last enabled admin; make another user an admin first", user_id=user_id)
+
+
+class TotpEnrolled(FailedPrecondition):
+    """The user has a second factor already."""
+
+    reason = "TOTP_ENROLLED"
+
+    def __init__(self) -> None:
+        super().__init__("you have a second factor already; remove it first")
+
+
+class TotpNotEnrolled(FailedPrecondition):
+    """The user has no second factor, or has not begun to enrol one."""
+
+    reason = "TOTP_NOT_ENROLLED"
+
+    def __init__(self) -> None:
+        super().__init__("there is no second factor; begin with EnrollTotp")
+
+
+class CodeInvalid(InvalidArgument):
+    """The code of the second factor is wrong, or was used before."""
+
+    reason = "CODE_INVALID"
+
+    def __init__(self) -> None:
+        super().__init__("the code is wrong or was used before; wait for the next one")

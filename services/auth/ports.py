@@ -32,7 +32,8 @@ class Users(Protocol):
     async def change(self, user_id: str, change: Callable[[User], User]) -> User:
         """Keep what ``change`` makes of the user, and return it.
 
-        Raises UserNotFound, and LastAdmin when the mesh would be left without an enabled admin, also by two changes at once.
+        Raises UserNotFound, and LastAdmin when the mesh would be left without an enabled admin, also of two changes
+        at once.
         """
 
     async def remove(self, user_id: str) -> None:

@@ -11,12 +11,13 @@ class MeshError(Exception):
     """An error with a meaning for the caller. Its text is shown to the caller, so it holds no secret.
 
     ``status`` is the name of a ``grpc.StatusCode``; ``reason`` the name of a ``levimesh.common.v1.ErrorReason``
-    without its prefix; ``metadata`` goes into the ErrorInfo; ``retry_after`` (seconds), if set, into a RetryInfo.
+    without its prefix; ``metadata`` goes into the ErrorInfo; ``retry_after`` (seconds), if set for the kind of error or
+    for this one, into a RetryInfo.
     """
 
     status: ClassVar[str]
     reason: ClassVar[str]
-    retry_after: ClassVar[float | None] = None
+    retry_after: float | None = None
 
     def __init__(self, message: str, **metadata: str) -> None:
         super().__init__(message)

@@ -33,5 +33,5 @@ def new_recovery_codes(random_bytes: Callable[[int], bytes]) -> list[str]:
 
 
 def recovery_code_hash(code: str) -> bytes:
-    """What is kept of a recovery code; however it is typed, with dashes or without. It is too long to be guessed from that."""
+    """What is kept of a recovery code, which is too long to be guessed from it; dashes and case do not matter."""
     return hashlib.sha256(re.sub(r"[\s-]", "", code).upper().encode()).digest()
