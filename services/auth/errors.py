@@ -7,8 +7,10 @@ from services.runtime.errors import (
     FailedPrecondition,
     InvalidArgument,
     NotFound,
+    PermissionDenied,
     ResourceExhausted,
     Unauthenticated,
+    Unavailable,
 )
 
 
@@ -92,3 +94,28 @@ class CodeInvalid(InvalidArgument):
 
     def __init__(self) -> None:
         super().__init__("the code is wrong or was used before; wait for the next one")
+
+
+class ExternalTokenInvalid(Unauthenticated):
+    """A token of another issuer is not good: altered, expired, for somebody else, or of an issuer that is not known."""
+
+    reason = "TOKEN_INVALID"
+
+    def __init__(self) -> None:
+        super().__init__("the access token is not one of this mesh, nor of an issuer that it trusts; log in again")
+
+
+class ExternalRoleMissing(PermissionDenied):
+    """A person whom another issuer vouches for has no role here."""
+
+    reason = "ROLE_NOT_ALLOWED"
+
+    def __init__(self) -> None:
+        super().__init__("none of your roles at the issuer of the token is a role here; ask an admin for one")
+
+
+class IssuerUnavailable(Unavailable):
+    """The keys of another issuer cannot be had."""
+
+    reason = "DEPENDENCY_UNAVAILABLE"
+    retry_after = 30.0

@@ -1,0 +1,164 @@
+"""Authorization codes with PKCE (RFC 6749, RFC 7636), and the errors of that protocol."""
+
+import base64
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+from services.auth.domain.users import Role
+
+CODE_SECONDS = 60
+"""How long a code is good for."""
+GRANTS = ("authorization_code", "client_credentials", "refresh_token")
+
+_VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}", re.ASCII)
+_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
+
+
+class Scope(StrEnum):
+    """What an access token may be limited to."""
+
+    READ = "read"
+    TRADE = "trade"
+    ADMIN = "admin"
+
+
+class OAuthError(Exception):
+    """An error of RFC 6749, as the client is told it. It holds no secret."""
+
+    def __init__(self, code: str, description: str, *, reason: str = "") -> None:
+        super().__init__(description)
+        self.code = code
+        """``invalid_request``, ``invalid_client``, ``invalid_grant``, …"""
+        self.description = description
+        self.reason = reason or code.upper()
+        """Why, for the audit chain; it may say more than the client is told."""
+
+
+class UnknownClient(Exception):
+    """The client, or the address to go back to, is not one of the settings: nobody may be sent there."""
+
+
+@dataclass(frozen=True)
+class Client:
+    """A public client: a program in the hands of its user, which can keep no secret."""
+
+    client_id: str
+    redirect_uris: frozenset[str]
+
+
+@dataclass(frozen=True)
+class AuthorizationRequest:
+    """What a client asks a person to log in for, checked."""
+
+    client_id: str
+    redirect_uri: str
+    code_challenge: str
+    scope: str
+    state: str
+
+    @classmethod
+    def parse(cls, said: Mapping[str, str], clients: Mapping[str, Client]) -> "AuthorizationRequest":
+        """The request that the parameters ``said`` make.
+
+        Raises UnknownClient, when it is not known where to send the person back to, else Refused.
+        """
+        client = clients.get(said.get("client_id", ""))
+        redirect_uri = said.get("redirect_uri", "")
+        if client is None or redirect_uri not in client.redirect_uris:
+            raise UnknownClient
+        request = cls(
+            client.client_id, redirect_uri, said.get("code_challenge", ""), said.get("scope", ""), said.get("state", "")
+        )
+        if said.get("response_type") != "code":
+            raise Refused(request, "unsupported_response_type", "response_type has to be code")
+        if said.get("code_challenge_method") != "S256" or not _CHALLENGE.fullmatch(request.code_challenge):
+            raise Refused(request, "invalid_request", "PKCE is needed: code_challenge, code_challenge_method=S256")
+        try:
+            scopes_asked(request.scope)
+        except OAuthError as error:
+            raise Refused(request, error.code, error.description) from error
+        return request
+
+    @property
+    def redirect_origin(self) -> str:
+        """Scheme and host of where the person is sent back to."""
+        parts = urlsplit(self.redirect_uri)
+        return urlunsplit((parts.scheme, parts.netloc, "", "", ""))
+
+    def answer(self, **parameters: str) -> str:
+        """The redirect URI with ``parameters``, and the state as it came."""
+        parts = urlsplit(self.redirect_uri)
+        said = {**parameters, **({"state": self.state} if self.state else {})}
+        query = "&".join(part for part in (parts.query, urlencode(said)) if part)
+        return urlunsplit(parts._replace(query=query))
+
+
+class Refused(Exception):
+    """A request that the client, which is known, got wrong: the person is sent back to it with the error."""
+
+    def __init__(self, request: AuthorizationRequest, code: str, description: str) -> None:
+        super().__init__(description)
+        self.request = request
+        self.code = code
+        self.description = description
+
+
+@dataclass(frozen=True)
+class AuthorizationCode:
+    """A code as it is stored: what it is bound to, and not itself."""
+
+    code_hash: bytes
+    client_id: str
+    redirect_uri: str
+    code_challenge: str
+    scope: str
+    user_id: str
+    expire_time: datetime
+
+    def check(self, client_id: str, redirect_uri: str, verifier: str, now: datetime) -> None:
+        """Raise OAuthError unless the code was given to this client, for this URI and verifier, and is still good."""
+        bound = (self.client_id, self.redirect_uri) == (client_id, redirect_uri)
+        if not bound or now >= self.expire_time or not proves(verifier, self.code_challenge):
+            raise invalid_code()
+
+
+def invalid_code() -> OAuthError:
+    """The one answer for every code that is no good."""
+    return OAuthError("invalid_grant", "the code is not good, or not for this client, redirect_uri and code_verifier")
+
+
+def hash_of_code(code: str) -> bytes:
+    """By which a code is stored. It is random, so that no salt is needed."""
+    return hashlib.sha256(code.encode()).digest()
+
+
+def proves(verifier: str, challenge: str) -> bool:
+    """Whether ``challenge`` was made from ``verifier`` by S256."""
+    if not _VERIFIER.fullmatch(verifier):
+        return False
+    digest = hashlib.sha256(verifier.encode()).digest()
+    return hmac.compare_digest(base64.urlsafe_b64encode(digest).rstrip(b"=").decode(), challenge)
+
+
+def scopes_asked(scope: str) -> frozenset[Scope]:
+    """The scopes of a space-separated list. Raises OAuthError for one that there is not."""
+    try:
+        return frozenset(Scope(each) for each in scope.split(" ") if each)
+    except ValueError as error:
+        known = ", ".join(Scope)
+        raise OAuthError("invalid_scope", f"the scopes are {known}") from error
+
+
+def scopes_of_roles(roles: frozenset[Role]) -> Sequence[Scope]:
+    """What a person with ``roles`` may do when logged in."""
+    if Role.ADMIN in roles:
+        return [Scope.READ, Scope.TRADE, Scope.ADMIN]
+    if Role.TRADER in roles:
+        return [Scope.READ, Scope.TRADE]
+    return [Scope.READ]
