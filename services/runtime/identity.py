@@ -37,6 +37,12 @@ class TokenExpired(Unauthenticated):
     reason = "TOKEN_EXPIRED"
 
 
+class SessionEnded(Unauthenticated):
+    """The session or the API key that the access token came from has ended, or the user's rights have changed."""
+
+    reason = "SESSION_ENDED"
+
+
 class RoleNotAllowed(PermissionDenied):
     """The user is known and has none of the roles."""
 
@@ -72,6 +78,10 @@ class User:
     """Names of levimesh.policy.v1.Role, for example ``ROLE_ADMIN``."""
     scopes: frozenset[str] | None = None
     """What an API key's token is limited to; None for the token of a login."""
+    session_id: str = ""
+    """The session, or the API key, that the token came from."""
+    tier: str = "standard"
+    """How much the user may call: ``standard`` or ``elevated``."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +90,10 @@ class Caller:
 
     workload: str
     user: User | None
+    address: str = ""
+    """Where the call came into the mesh from, as the gateway saw it; "" for a call from inside."""
+    user_agent: str = ""
+    """What the client calls itself; "" for a call from inside."""
 
 
 _caller: ContextVar[Caller] = ContextVar("caller")

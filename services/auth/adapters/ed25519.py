@@ -11,8 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from levimesh.auth.v1 import user_pb2
-from services.auth.domain.tokens import AccessToken, SealedKey
-from services.auth.domain.users import User
+from services.auth.domain.tokens import AccessToken, Grant, SealedKey
 
 ALGORITHM = "EdDSA"
 _NONCE_BYTES = 12
@@ -50,7 +49,7 @@ class SigningKey:
         """Encrypt for storing, bound to its id (AES-256-GCM; a random nonce, then the ciphertext)."""
         nonce = os.urandom(_NONCE_BYTES)
         content = AESGCM(key_encryption_key).encrypt(nonce, self.private_key.private_bytes_raw(), self.kid.encode())
-        return SealedKey(self.kid, nonce + content, now)
+        return SealedKey(self.kid, nonce + content, now, now)
 
     def public_jwk(self) -> user_pb2.JsonWebKey:
         """The public half, as RFC 8037 writes it."""
@@ -67,18 +66,26 @@ class JwtTokens:
         self._audience = audience
         self._seconds = seconds
 
-    def issue(self, user: User, now: datetime) -> AccessToken:
+    def issue(self, grant: Grant, now: datetime) -> AccessToken:
         issued_at = int(now.timestamp())
-        claims = {
+        seconds = self._seconds
+        if grant.expire_time is not None:
+            seconds = max(0, min(seconds, int(grant.expire_time.timestamp()) - issued_at))
+        claims: dict[str, object] = {
             "iss": self._issuer,
             "aud": self._audience,
-            "sub": user.user_id,
-            "username": user.username,
-            "roles": sorted(user.roles),
+            "sub": grant.user.user_id,
+            "username": grant.user.username,
+            "roles": sorted(grant.user.roles),
+            "rights": grant.user.rights,
+            "sid": grant.session_id,
+            "tier": grant.tier,
             "iat": issued_at,
             "nbf": issued_at,
-            "exp": issued_at + self._seconds,
+            "exp": issued_at + seconds,
             "jti": uuid.uuid4().hex,
         }
+        if grant.scopes is not None:
+            claims["scope"] = " ".join(sorted(grant.scopes))
         headers = {"kid": self._key.kid, "typ": "at+jwt"}
-        return AccessToken(jwt.encode(claims, self._key.private_key, ALGORITHM, headers), self._seconds)
+        return AccessToken(jwt.encode(claims, self._key.private_key, ALGORITHM, headers), seconds)

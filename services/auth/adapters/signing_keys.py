@@ -18,7 +18,7 @@ class SqlSigningKeys:
             await one_at_a_time(connection, "auth signing keys")
             found = await connection.execute(select(signing_keys).order_by(signing_keys.c.create_time).limit(1))
             if (row := found.one_or_none()) is not None:
-                return SealedKey(row.kid, row.sealed, row.create_time)
+                return SealedKey(row.kid, row.sealed, row.create_time, row.create_time)
             await connection.execute(
                 insert(signing_keys).values(
                     kid=candidate.kid, sealed=candidate.sealed, create_time=candidate.create_time

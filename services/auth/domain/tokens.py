@@ -2,6 +2,37 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
+from typing import Self
+
+from services.auth.domain.users import RateTier, User
+
+
+class Scope(StrEnum):
+    """What a token can be limited to; the values are the names that tokens and policies use."""
+
+    READ = "read"
+    TRADE = "trade"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What an access token says: who, by what, and how far."""
+
+    user: User
+    session_id: str
+    """The ``sid``: the id of a session or of an API key."""
+    tier: RateTier
+    scopes: frozenset[Scope] | None = None
+    """None for a person who logged in, who is limited by nothing but the roles."""
+    expire_time: datetime | None = None
+    """When the session or the key ends: its tokens end then at the latest."""
+
+    @classmethod
+    def of_login(cls, user: User, session_id: str, expire_time: datetime | None = None) -> Self:
+        """What ``user`` gets by logging in."""
+        return cls(user, session_id, user.rate_tier, expire_time=expire_time)
 
 
 @dataclass(frozen=True)
@@ -13,9 +44,22 @@ class AccessToken:
 
 
 @dataclass(frozen=True)
+class SessionTokens:
+    """What a session gives its holder: a token to call with, and one to get the next two."""
+
+    session_id: str
+    access_token: AccessToken
+    refresh_token: str
+    refresh_expire_time: datetime
+
+
+@dataclass(frozen=True)
 class SealedKey:
     """A private signing key as it is stored: encrypted."""
 
     kid: str
     sealed: bytes
     create_time: datetime
+    """Since when its public half is published."""
+    sign_time: datetime
+    """Since when it signs, until another one does."""

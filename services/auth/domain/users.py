@@ -34,6 +34,9 @@ class User:
     """Whether a login needs a second factor."""
     given_tier: RateTier | None = None
     """The rate tier that an admin gave to this user; None for that of the role."""
+    rights: int = 1
+    """Counts the changes of roles, tier and ``disabled``. A token says which rights it was issued with, and is refused
+    once the user has others."""
 
     @property
     def rate_tier(self) -> RateTier:

@@ -1,9 +1,10 @@
 """What is done with sessions, one callable each."""
 
-from services.auth.domain.tokens import AccessToken
+from services.auth.domain.tokens import AccessToken, Grant
 from services.auth.domain.users import User
 from services.auth.errors import CredentialsInvalid
-from services.auth.ports import Passwords, Tokens, Users
+from services.auth.ports.sessions import Tokens
+from services.auth.ports.users import Passwords, Users
 from services.runtime.clock import Clock
 
 
@@ -21,4 +22,4 @@ class Login:
         matches = await self._passwords.matches(password, account.password_hash if account else None)
         if account is None or not matches:
             raise CredentialsInvalid
-        return self._tokens.issue(account.user, self._now()), account.user
+        return self._tokens.issue(Grant.of_login(account.user, ""), self._now()), account.user

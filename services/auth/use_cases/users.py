@@ -5,7 +5,7 @@ from uuid import UUID
 
 from services.auth.domain.users import Account, Role, User, login_name
 from services.auth.errors import AdminExists, UserNotFound
-from services.auth.ports import Passwords, Users
+from services.auth.ports.users import Passwords, Users
 from services.runtime.clock import Clock
 
 NewId = Callable[[], UUID]

@@ -1,10 +1,8 @@
-"""What the use cases need from outside."""
+"""Users, and what proves who they are."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from typing import Protocol
 
-from services.auth.domain.tokens import AccessToken, SealedKey
 from services.auth.domain.users import Account, User
 
 
@@ -59,18 +57,24 @@ class Passwords(Protocol):
         """Whether ``known_hash`` was made with other parameters than hashes are made with now."""
 
 
-class Tokens(Protocol):
-    """Makes access tokens."""
+class LoginGuard(Protocol):
+    """Counts failed logins by user name, whether there is such a user or not, and locks the name for a while."""
 
-    def issue(self, user: User, now: datetime) -> AccessToken:
-        """A token that says who ``user`` is, good from ``now`` for a few minutes."""
+    async def check(self, username: str) -> None:
+        """Called before a password is looked at. Raises LoginLocked while the name is locked."""
+
+    async def failed(self, username: str) -> None:
+        """A password or a second factor was wrong."""
+
+    async def succeeded(self, username: str) -> None:
+        """The user is who they say: failures so far are forgotten."""
 
 
-class SigningKeys(Protocol):
-    """Where signing keys are kept, encrypted."""
+class SecondFactors(Protocol):
+    """The second factors of users."""
 
-    async def first(self, candidate: SealedKey) -> SealedKey:
-        """The key that signs: the one that is kept, else ``candidate``, which is kept from now on.
+    async def required(self, user: User) -> bool:
+        """Whether ``user`` needs one to log in."""
 
-        Replicas that start at once get the same key.
-        """
+    async def use(self, user: User, code: str) -> bool:
+        """Whether ``code`` is right now, or is a recovery code; it is used up then. Of several uses at once one is."""

@@ -1,0 +1,1 @@
+"""What the use cases need from outside, a module for each part of the service."""
