@@ -3,13 +3,15 @@
 import platform
 import sys
 
-from bench import edge, recovery, runtime_chain
+from bench import edge, identity, recovery, runtime_chain
 
 print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}\n")
 print("Stages around a call")
 failed = runtime_chain.main()
 print("\nThe edge")
 failed |= edge.main()
+print("\nIdentity")
+failed |= identity.main()
 print("\nStart and recovery")
 failed |= recovery.main()
 sys.exit(failed)
