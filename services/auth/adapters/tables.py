@@ -28,6 +28,37 @@ users = Table(
     Column("create_time", DateTime(timezone=True), nullable=False),
     Column("disabled", Boolean, nullable=False),
     Column("given_tier", Text),
+    Column("rights", BigInteger, nullable=False),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("session_id", Uuid(as_uuid=False), primary_key=True),
+    Column("user_id", Uuid(as_uuid=False), nullable=False),
+    Column("create_time", DateTime(timezone=True), nullable=False),
+    Column("refresh_time", DateTime(timezone=True), nullable=False),
+    Column("expire_time", DateTime(timezone=True), nullable=False),
+    Column("end_time", DateTime(timezone=True)),
+    Column("address", Text, nullable=False),
+    Column("user_agent", Text, nullable=False),
+)
+
+refresh_tokens = Table(
+    "refresh_tokens",
+    metadata,
+    Column("fingerprint", LargeBinary, primary_key=True),
+    Column("session_id", Uuid(as_uuid=False), nullable=False),
+    Column("use_time", DateTime(timezone=True)),
+    Column("request_id", Uuid(as_uuid=False)),
+    Column("answer", LargeBinary),
+)
+
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("token_id", Text, primary_key=True),
+    Column("revoke_time", DateTime(timezone=True), nullable=False),
 )
 
 authenticators = Table(
@@ -60,6 +91,7 @@ signing_keys = Table(
     Column("kid", Text, primary_key=True),
     Column("sealed", LargeBinary, nullable=False),
     Column("create_time", DateTime(timezone=True), nullable=False),
+    Column("sign_time", DateTime(timezone=True), nullable=False),
 )
 
 

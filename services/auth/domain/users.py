@@ -44,6 +44,11 @@ class User:
         return self.given_tier or (RateTier.ELEVATED if Role.ADMIN in self.roles else RateTier.STANDARD)
 
     @property
+    def rights_id(self) -> str:
+        """What is listed as revoked when the rights have changed."""
+        return f"{self.user_id}/{self.rights}"
+
+    @property
     def administrates(self) -> bool:
         """Whether the user is one of those of whom the mesh needs at least one."""
         return Role.ADMIN in self.roles and not self.disabled

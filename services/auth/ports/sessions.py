@@ -69,11 +69,14 @@ class Sessions(Protocol):
         """At most ``limit`` active sessions by time and id, the newest first, those after ``after``."""
 
     async def forget(self, now: datetime) -> None:
-        """Remove what is of no use any more: sessions long ended, answers too old for a retry, old revocations."""
+        """Remove what is of no use any more: sessions that ended long ago, answers too old for a retry."""
 
 
 class Revocations(Protocol):
     """What was given out and is good no more, listed for as long as there may be tokens of it."""
 
-    async def current(self, now: datetime) -> frozenset[str]:
-        """The ``sid`` of ended sessions and API keys, and ``<user id>/<rights>`` of users whose rights have changed."""
+    async def current(self) -> frozenset[str]:
+        """The ``sid`` of ended sessions and API keys, and the ``rights_id`` of users whose rights have changed."""
+
+    async def forget(self) -> None:
+        """Remove what no token can be good for any more."""
