@@ -402,23 +402,31 @@ Global___ListRevocationsRequest: _TypeAlias = ListRevocationsRequest  # noqa: Y0
 
 @_typing.final
 class ListRevocationsResponse(_message.Message):
-    """ListRevocationsResponse holds what has ended and may still have tokens that are not expired."""
+    """ListRevocationsResponse holds what is no longer good and may still have tokens that are not expired."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SESSION_IDS_FIELD_NUMBER: _builtins.int
+    SUPERSEDED_RIGHTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def session_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of sessions and API keys, the `sid` of their tokens."""
+
+    @_builtins.property
+    def superseded_rights(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Rights that users had before they were changed or taken away: the `sub` and the `rights` of tokens that were issued with
+        them, joined by a slash. `rights` counts the changes of a user's roles, rate tier and whether the user is disabled.
+        """
 
     def __init__(
         self,
         *,
         session_ids: _abc.Iterable[_builtins.str] | None = ...,
+        superseded_rights: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["session_ids", b"session_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["session_ids", b"session_ids", "superseded_rights", b"superseded_rights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

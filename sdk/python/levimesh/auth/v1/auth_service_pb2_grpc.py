@@ -151,8 +151,8 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListRevocations(self, request, context):
-        """ListRevocations returns the sessions and API keys that ended while tokens of theirs may still be good. Services ask twice
-        a second, and refuse such tokens.
+        """ListRevocations returns the sessions and API keys that ended, and the rights that users had before they were changed,
+        while tokens of theirs may not have expired yet. Services ask twice a second, and refuse such tokens.
 
         A retry is safe.
         """

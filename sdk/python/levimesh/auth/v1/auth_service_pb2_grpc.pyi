@@ -75,8 +75,8 @@ class AuthServiceStub:
     A key is published before the first token is signed with it. A retry is safe.
     """
     ListRevocations: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ListRevocationsRequest, _auth_service_pb2.ListRevocationsResponse]
-    """ListRevocations returns the sessions and API keys that ended while tokens of theirs may still be good. Services ask twice
-    a second, and refuse such tokens.
+    """ListRevocations returns the sessions and API keys that ended, and the rights that users had before they were changed,
+    while tokens of theirs may not have expired yet. Services ask twice a second, and refuse such tokens.
 
     A retry is safe.
     """
@@ -128,8 +128,8 @@ class AuthServiceAsyncStub(AuthServiceStub):
     A key is published before the first token is signed with it. A retry is safe.
     """
     ListRevocations: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ListRevocationsRequest, _auth_service_pb2.ListRevocationsResponse]  # type: ignore[assignment]
-    """ListRevocations returns the sessions and API keys that ended while tokens of theirs may still be good. Services ask twice
-    a second, and refuse such tokens.
+    """ListRevocations returns the sessions and API keys that ended, and the rights that users had before they were changed,
+    while tokens of theirs may not have expired yet. Services ask twice a second, and refuse such tokens.
 
     A retry is safe.
     """
@@ -226,8 +226,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.ListRevocationsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_service_pb2.ListRevocationsResponse, _abc.Awaitable[_auth_service_pb2.ListRevocationsResponse]]:
-        """ListRevocations returns the sessions and API keys that ended while tokens of theirs may still be good. Services ask twice
-        a second, and refuse such tokens.
+        """ListRevocations returns the sessions and API keys that ended, and the rights that users had before they were changed,
+        while tokens of theirs may not have expired yet. Services ask twice a second, and refuse such tokens.
 
         A retry is safe.
         """
