@@ -1,20 +1,17 @@
 """Access tokens (RFC 9068) signed with Ed25519, and the signing key while it is at rest."""
 
 import base64
-import os
 import uuid
 from datetime import datetime
 
 import jwt
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from levimesh.auth.v1 import user_pb2
+from services.auth.adapters.sealing import SealBroken, seal, unseal
 from services.auth.domain.tokens import AccessToken, Grant, SealedKey
 
 ALGORITHM = "EdDSA"
-_NONCE_BYTES = 12
 
 
 class KeyNotOpened(Exception):
@@ -36,20 +33,18 @@ class SigningKey:
     @classmethod
     def open(cls, key: SealedKey, key_encryption_key: bytes) -> "SigningKey":
         """Decrypt ``key``. Raises KeyNotOpened."""
-        nonce, content = key.sealed[:_NONCE_BYTES], key.sealed[_NONCE_BYTES:]
         try:
-            raw = AESGCM(key_encryption_key).decrypt(nonce, content, key.kid.encode())
-        except InvalidTag as error:
+            raw = unseal(key.sealed, key_encryption_key, of=key.kid)
+        except SealBroken as error:
             raise KeyNotOpened(
                 f"signing key {key.kid} was encrypted with another AUTH_KEY_ENCRYPTION_KEY; set that one again"
             ) from error
         return cls(key.kid, Ed25519PrivateKey.from_private_bytes(raw))
 
     def seal(self, key_encryption_key: bytes, now: datetime) -> SealedKey:
-        """Encrypt for storing, bound to its id (AES-256-GCM; a random nonce, then the ciphertext)."""
-        nonce = os.urandom(_NONCE_BYTES)
-        content = AESGCM(key_encryption_key).encrypt(nonce, self.private_key.private_bytes_raw(), self.kid.encode())
-        return SealedKey(self.kid, nonce + content, now, now)
+        """Encrypt for storing, bound to its id."""
+        sealed = seal(self.private_key.private_bytes_raw(), key_encryption_key, of=self.kid)
+        return SealedKey(self.kid, sealed, now, now)
 
     def public_jwk(self) -> user_pb2.JsonWebKey:
         """The public half, as RFC 8037 writes it."""

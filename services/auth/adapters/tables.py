@@ -81,7 +81,7 @@ failed_logins = Table(
     "failed_logins",
     metadata,
     Column("login_name", Text, primary_key=True),
-    Column("count", Integer, nullable=False),
+    Column("failures", Integer, nullable=False),
     Column("last_time", DateTime(timezone=True), nullable=False),
 )
 

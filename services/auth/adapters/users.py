@@ -1,16 +1,19 @@
 """Users in PostgreSQL."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from sqlalchemy import Row, exists, func, insert, literal, select
+from sqlalchemy import ColumnElement, Row, Select, delete, exists, func, insert, literal, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from services.auth.adapters.tables import one_at_a_time, users
-from services.auth.domain.users import Account, Role, User, login_name
-from services.auth.errors import UsernameTaken
+from services.auth.adapters.tables import authenticators, one_at_a_time, users
+from services.auth.domain.users import Account, RateTier, Role, User, login_name
+from services.auth.errors import LastAdmin, UsernameTaken, UserNotFound
 
 _name = func.lower(users.c.username).collate("C")
+_an_admin = literal(Role.ADMIN.value) == users.c.roles.any_()
+_totp_enrolled = exists().where(authenticators.c.user_id == users.c.user_id, authenticators.c.confirmed)
 
 
 class SqlUsers:
@@ -29,28 +32,71 @@ class SqlUsers:
     async def add_first_admin(self, account: Account) -> bool:
         async with self._engine.begin() as connection:
             await one_at_a_time(connection, "auth first admin")
-            an_admin = exists().where(literal(Role.ADMIN.value) == users.c.roles.any_())
-            if await connection.scalar(select(an_admin)):
+            if await connection.scalar(select(exists().where(_an_admin))):
                 return False
             await connection.execute(insert(users).values(_row(account)))
             return True
 
     async def by_name(self, username: str) -> Account | None:
-        async with self._engine.connect() as connection:
-            found = await connection.execute(select(users).where(_name == login_name(username)))
-            row = found.one_or_none()
-        return None if row is None else Account(_user(row), row.password_hash)
+        return await self._one(_name == login_name(username))
 
     async def by_id(self, user_id: str) -> User | None:
-        async with self._engine.connect() as connection:
-            found = await connection.execute(select(users).where(users.c.user_id == user_id))
-            row = found.one_or_none()
-        return None if row is None else _user(row)
+        account = await self._one(users.c.user_id == user_id)
+        return None if account is None else account.user
+
+    async def account(self, user_id: str) -> Account | None:
+        return await self._one(users.c.user_id == user_id)
 
     async def page(self, after: str, limit: int) -> Sequence[User]:
         async with self._engine.connect() as connection:
-            found = await connection.execute(select(users).where(_name > after).order_by(_name).limit(limit))
+            found = await connection.execute(_users().where(_name > after).order_by(_name).limit(limit))
             return [_user(row) for row in found]
+
+    async def change(self, user_id: str, change: Callable[[User], User]) -> User:
+        async with self._engine.begin() as connection:
+            before = await _to_be_changed(connection, user_id)
+            after = change(before)
+            if before.administrates and not after.administrates:
+                await _need_another_admin(connection, user_id)
+            await connection.execute(update(users).where(users.c.user_id == user_id).values(_changeable(after)))
+            return after
+
+    async def remove(self, user_id: str) -> None:
+        async with self._engine.begin() as connection:
+            if (await _to_be_changed(connection, user_id)).administrates:
+                await _need_another_admin(connection, user_id)
+            await connection.execute(delete(users).where(users.c.user_id == user_id))
+
+    async def set_password_hash(self, user_id: str, password_hash: str, *, instead_of: str | None = None) -> bool:
+        statement = update(users).where(users.c.user_id == user_id).values(password_hash=password_hash)
+        if instead_of is not None:
+            statement = statement.where(users.c.password_hash == instead_of)
+        async with self._engine.begin() as connection:
+            return (await connection.execute(statement)).rowcount == 1
+
+    async def _one(self, condition: ColumnElement[bool]) -> Account | None:
+        async with self._engine.connect() as connection:
+            row = (await connection.execute(_users().where(condition))).one_or_none()
+        return None if row is None else Account(_user(row), row.password_hash)
+
+
+async def _to_be_changed(connection: AsyncConnection, user_id: str) -> User:
+    """The user, whom nobody else changes until the transaction ends; nor are admins changed meanwhile."""
+    await one_at_a_time(connection, "auth change of users")
+    found = await connection.execute(_users().where(users.c.user_id == user_id).with_for_update(of=users))
+    if (row := found.one_or_none()) is None:
+        raise UserNotFound(user_id)
+    return _user(row)
+
+
+async def _need_another_admin(connection: AsyncConnection, user_id: str) -> None:
+    another = exists().where(_an_admin, ~users.c.disabled, users.c.user_id != user_id)
+    if not await connection.scalar(select(another)):
+        raise LastAdmin(user_id)
+
+
+def _users() -> Select[Any]:
+    return select(users, _totp_enrolled.label("totp_enrolled"))
 
 
 def _row(account: Account) -> dict[str, object]:
@@ -59,10 +105,22 @@ def _row(account: Account) -> dict[str, object]:
         "user_id": user.user_id,
         "username": user.username,
         "password_hash": account.password_hash,
-        "roles": sorted(user.roles),
         "create_time": user.create_time,
+        **_changeable(user),
     }
 
 
-def _user(row: Row[tuple[object, ...]]) -> User:
-    return User(row.user_id, row.username, frozenset(map(Role, row.roles)), row.create_time)
+def _changeable(user: User) -> dict[str, object]:
+    return {"roles": sorted(user.roles), "disabled": user.disabled, "given_tier": user.given_tier}
+
+
+def _user(row: Row[Any]) -> User:
+    return User(
+        user_id=row.user_id,
+        username=row.username,
+        roles=frozenset(map(Role, row.roles)),
+        create_time=row.create_time,
+        disabled=row.disabled,
+        totp_enrolled=row.totp_enrolled,
+        given_tier=None if row.given_tier is None else RateTier(row.given_tier),
+    )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 RECOVERY_CODES = 10
 _BYTES = 10
-_CODE = re.compile(r"\d{6}")
+_CODE = re.compile(r"[0-9]{6}")
 
 
 @dataclass(frozen=True, repr=False)

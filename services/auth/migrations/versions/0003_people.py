@@ -31,7 +31,7 @@ def upgrade() -> None:
     op.create_table(
         "failed_logins",
         sa.Column("login_name", sa.Text, primary_key=True),
-        sa.Column("count", sa.Integer, nullable=False),
+        sa.Column("failures", sa.Integer, nullable=False),
         sa.Column("last_time", sa.DateTime(timezone=True), nullable=False),
         schema="auth",
     )

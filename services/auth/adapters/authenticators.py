@@ -1,0 +1,71 @@
+"""Authenticators and recovery codes in PostgreSQL; their secrets are encrypted and bound to the user."""
+
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.auth.adapters.sealing import seal, unseal
+from services.auth.adapters.tables import authenticators, recovery_codes
+from services.auth.domain.totp import Enrolment
+from services.auth.errors import TotpEnrolled
+
+_user = authenticators.c.user_id
+
+
+class SqlAuthenticators:
+    """Authenticators in the table ``auth.authenticators``, with recovery codes in ``auth.recovery_codes``."""
+
+    def __init__(self, engine: AsyncEngine, key_encryption_key: bytes) -> None:
+        self._engine = engine
+        self._key = key_encryption_key
+
+    async def begin(self, user_id: str, secret: str) -> None:
+        sealed = seal(secret.encode(), self._key, of=_of(user_id))
+        statement = upsert(authenticators).values(user_id=user_id, sealed=sealed, confirmed=False, last_step=0)
+        begin = statement.on_conflict_do_update(
+            index_elements=[_user], set_={"sealed": sealed}, where=~authenticators.c.confirmed
+        )
+        if not await self._changed(begin):
+            raise TotpEnrolled
+
+    async def of(self, user_id: str) -> Enrolment | None:
+        async with self._engine.connect() as connection:
+            row = (await connection.execute(select(authenticators).where(_user == user_id))).one_or_none()
+        if row is None:
+            return None
+        return Enrolment(unseal(row.sealed, self._key, of=_of(user_id)).decode(), row.confirmed)
+
+    async def confirm(self, user_id: str, secret: str, step: int, code_hashes: Collection[bytes]) -> bool:
+        async with self._engine.begin() as connection:
+            pending = select(authenticators).where(_user == user_id).with_for_update()
+            row = (await connection.execute(pending)).one_or_none()
+            if row is None or row.confirmed or unseal(row.sealed, self._key, of=_of(user_id)) != secret.encode():
+                return False
+            await connection.execute(
+                update(authenticators).where(_user == user_id).values(confirmed=True, last_step=step)
+            )
+            codes = [{"user_id": user_id, "code_hash": code_hash} for code_hash in code_hashes]
+            await connection.execute(insert(recovery_codes), codes)
+            return True
+
+    async def use_step(self, user_id: str, step: int) -> bool:
+        unused = (_user == user_id, authenticators.c.confirmed, authenticators.c.last_step < step)
+        return await self._changed(update(authenticators).where(*unused).values(last_step=step))
+
+    async def use_recovery_code(self, user_id: str, code_hash: bytes) -> bool:
+        this_one = (recovery_codes.c.user_id == user_id, recovery_codes.c.code_hash == code_hash)
+        return await self._changed(delete(recovery_codes).where(*this_one))
+
+    async def remove(self, user_id: str) -> None:
+        await self._changed(delete(authenticators).where(_user == user_id))
+
+    async def _changed(self, statement: Any) -> bool:
+        async with self._engine.begin() as connection:
+            return bool((await connection.execute(statement)).rowcount)
+
+
+def _of(user_id: str) -> str:
+    return f"authenticator of {user_id}"
