@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,7 +29,8 @@ PASSWORD = "test"
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Certificates of every workload, and of ``stranger``, who is in the mesh and may call nothing."""
     folder = tmp_path_factory.mktemp("certificates")
-    Authority.open(folder, folder / "ca_private_key.pem").renew([*WORKLOADS, "stranger"])
+    # Longer than any run of the tests.
+    Authority.open(folder, folder / "ca_private_key.pem", life=timedelta(days=1)).renew([*WORKLOADS, "stranger"])
     return folder
 
 

@@ -99,6 +99,7 @@ async def serving(
     port: int = 0,
     exporter: SpanExporter | None = None,
     max_concurrent_calls: int = 1000,
+    connection_seconds: float = 900,
 ) -> AsyncIterator[Served]:
     """Serve ``services`` over mTLS as ``workload``, on a free port unless one is given."""
     verifier = TokenVerifier(ISSUER, AUDIENCE)
@@ -106,7 +107,7 @@ async def serving(
     registry = CollectorRegistry()
     stages = Stages(verifier, Metrics(registry), Tracing(workload, exporter, 1.0), max_concurrent_calls)
     health = Health()
-    server = build_server(services, stages, health)
+    server = build_server(services, stages, health, connection_seconds=connection_seconds)
     port = listen(server, f"127.0.0.1:{port}", files_of(certificates, workload))
     await server.start()
     served = Served(workload, port, health, stages, registry, certificates)

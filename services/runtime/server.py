@@ -28,16 +28,25 @@ _OPTIONS = [
 
 
 def build_server(
-    services: dict[ServiceDescriptor, object], stages: Stages, health: Health, *, extra_calls: int = 200
+    services: dict[ServiceDescriptor, object],
+    stages: Stages,
+    health: Health,
+    *,
+    extra_calls: int = 200,
+    connection_seconds: float = 900,
 ) -> grpc.aio.Server:
     """A server of ``services`` (descriptor: servicer) that has neither a port nor been started.
+
+    After about ``connection_seconds`` a peer is asked to connect anew, so that none outlives the certificate which it
+    was let in with; calls and streams in progress are not touched.
 
     Raises PolicyError when a method has no sound policy, or is not implemented by its servicer.
     """
     # Beyond the limit at which the stages refuse with a reason: the last line of defence.
     # Health checks are among the extra ones: streams that stay open must never keep them out.
     limit = 2 * stages.max_concurrent_calls + extra_calls
-    server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=limit)
+    options = [*_OPTIONS, ("grpc.max_connection_age_ms", int(1000 * connection_seconds))]
+    server = grpc.aio.server(options=options, maximum_concurrent_rpcs=limit)
     for service, servicer in services.items():
         handlers = method_handlers(service, servicer, stages)
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))

@@ -72,7 +72,9 @@ class Runtime:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stopping.set)
         draining = self.health.part("draining")
-        server = build_server(services, self._stages, self.health)
+        server = build_server(
+            services, self._stages, self.health, connection_seconds=self._settings.connection_seconds
+        )
         port = listen(server, f"{self._settings.host}:{self._settings.port}", self._files)
         await server.start()
         draining.ok()

@@ -45,6 +45,8 @@ class ServiceSettings(BaseSettings):
     """The share of calls without a sampling decision of their caller that are traced."""
     max_concurrent_calls: int = Field(default=1000, gt=0)
     """Calls in progress beyond which further ones are refused with RESOURCE_EXHAUSTED; the same for streams."""
+    connection_seconds: float = Field(default=900, ge=1)
+    """How long a connection lives before its peer connects anew, with the certificate that it has then."""
     drain_seconds: float = Field(default=5.0, ge=0)
     """How long calls in progress may take to finish at shutdown."""
     drain_notice_seconds: float = Field(default=2.5, ge=0)

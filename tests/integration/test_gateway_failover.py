@@ -175,7 +175,7 @@ async def test_another_workload_is_not_taken_for_a_service(certificates: Path) -
 
 async def test_certificates_change_without_a_restart(tmp_path: Path) -> None:
     key_file = tmp_path / "ca_private_key.pem"
-    Authority.open(tmp_path, key_file, now=lambda: utc_now() - timedelta(hours=13)).renew()
+    Authority.open(tmp_path, key_file, now=lambda: utc_now() - timedelta(minutes=31)).renew()
     async with (
         recorders(tmp_path, Calls(), *SERVICES) as servers,
         running_gateway(tmp_path, endpoints_of(servers)) as gateway,

@@ -48,23 +48,23 @@ def test_the_public_certificate_has_no_identity_in_the_mesh_and_cannot_be_used_b
     assert list(usage) == [x509.oid.ExtendedKeyUsageOID.SERVER_AUTH]
 
 
-def test_a_certificate_lives_a_day_and_is_signed_by_the_authority(tmp_path: Path) -> None:
+def test_a_certificate_lives_an_hour_and_is_signed_by_the_authority(tmp_path: Path) -> None:
     authority = an_authority(tmp_path, Time())
     authority.renew(["auth"])
 
     issued = certificate(tmp_path, "auth")
 
     issued.verify_directly_issued_by(authority.certificate)
-    assert issued.not_valid_after_utc == START + timedelta(hours=24)
+    assert issued.not_valid_after_utc == START + timedelta(hours=1)
     assert issued.not_valid_before_utc < START
 
 
-@pytest.mark.parametrize(("hours", "renewed"), [(11, []), (13, ["auth", EDGE])])
-def test_what_has_lived_half_of_its_life_is_renewed(tmp_path: Path, hours: int, renewed: list[str]) -> None:
+@pytest.mark.parametrize(("minutes", "renewed"), [(29, []), (30, ["auth", EDGE])])
+def test_what_has_lived_half_of_its_life_is_renewed(tmp_path: Path, minutes: int, renewed: list[str]) -> None:
     time = Time()
     an_authority(tmp_path, time).renew(["auth"])
 
-    time.now += timedelta(hours=hours)
+    time.now += timedelta(minutes=minutes)
 
     assert an_authority(tmp_path, time).renew(["auth"]) == renewed
 
