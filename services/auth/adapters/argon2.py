@@ -41,6 +41,9 @@ class Argon2Passwords:
         matches = await self._in_thread(lambda: self._matches(password, known_hash or self._hash_of_nobody))
         return matches and known_hash is not None
 
+    def outdated(self, known_hash: str) -> bool:
+        return self._hasher.check_needs_rehash(known_hash)
+
     def close(self) -> None:
         """Give the threads back."""
         self._threads.shutdown(cancel_futures=True)

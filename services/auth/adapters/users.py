@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, Row, Select, delete, exists, func, insert,
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from services.auth.adapters.revocations import revoke
 from services.auth.adapters.tables import authenticators, one_at_a_time, users
 from services.auth.domain.users import Account, RateTier, Role, User, login_name
 from services.auth.errors import LastAdmin, UsernameTaken, UserNotFound
@@ -58,13 +59,17 @@ class SqlUsers:
             after = change(before)
             if before.administrates and not after.administrates:
                 await _need_another_admin(connection, user_id)
+            if before.rights != after.rights:
+                await revoke(connection, before.rights_id)
             await connection.execute(update(users).where(users.c.user_id == user_id).values(_changeable(after)))
             return after
 
     async def remove(self, user_id: str) -> None:
         async with self._engine.begin() as connection:
-            if (await _to_be_changed(connection, user_id)).administrates:
+            user = await _to_be_changed(connection, user_id)
+            if user.administrates:
                 await _need_another_admin(connection, user_id)
+            await revoke(connection, user.rights_id)
             await connection.execute(delete(users).where(users.c.user_id == user_id))
 
     async def set_password_hash(self, user_id: str, password_hash: str, *, instead_of: str | None = None) -> bool:
@@ -111,7 +116,12 @@ def _row(account: Account) -> dict[str, object]:
 
 
 def _changeable(user: User) -> dict[str, object]:
-    return {"roles": sorted(user.roles), "disabled": user.disabled, "given_tier": user.given_tier}
+    return {
+        "roles": sorted(user.roles),
+        "disabled": user.disabled,
+        "given_tier": user.given_tier,
+        "rights": user.rights,
+    }
 
 
 def _user(row: Row[Any]) -> User:
@@ -123,4 +133,5 @@ def _user(row: Row[Any]) -> User:
         disabled=row.disabled,
         totp_enrolled=row.totp_enrolled,
         given_tier=None if row.given_tier is None else RateTier(row.given_tier),
+        rights=row.rights,
     )

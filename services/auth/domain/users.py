@@ -1,8 +1,8 @@
 """Users and what proves who they are."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 
 
 class Role(StrEnum):
@@ -18,6 +18,12 @@ class RateTier(StrEnum):
 
     STANDARD = "standard"
     ELEVATED = "elevated"
+
+
+class Unchanged(Enum):
+    """In place of a value that is to stay as it is, where None means something."""
+
+    UNCHANGED = auto()
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,22 @@ class User:
     def administrates(self) -> bool:
         """Whether the user is one of those of whom the mesh needs at least one."""
         return Role.ADMIN in self.roles and not self.disabled
+
+    def with_rights(
+        self,
+        *,
+        roles: frozenset[Role] | None = None,
+        given_tier: RateTier | Unchanged | None = Unchanged.UNCHANGED,
+        disabled: bool | None = None,
+    ) -> "User":
+        """The user with other rights; with the same ones, nothing has changed."""
+        other = replace(
+            self,
+            roles=self.roles if roles is None else roles,
+            given_tier=self.given_tier if given_tier is Unchanged.UNCHANGED else given_tier,
+            disabled=self.disabled if disabled is None else disabled,
+        )
+        return self if other == self else replace(other, rights=self.rights + 1)
 
 
 @dataclass(frozen=True)

@@ -28,14 +28,14 @@ class Users(Protocol):
         """At most ``limit`` users by user name, those after ``after`` ("" for the first)."""
 
     async def change(self, user_id: str, change: Callable[[User], User]) -> User:
-        """Keep what ``change`` makes of the user, and return it.
+        """Keep what ``change`` makes of the user, and return it; tokens with other rights are revoked.
 
         Raises UserNotFound, and LastAdmin when the mesh would be left without an enabled admin, also of two changes
         at once.
         """
 
     async def remove(self, user_id: str) -> None:
-        """Forget the user and what belongs to it. Raises UserNotFound and LastAdmin, as ``change`` does."""
+        """Forget the user with all that belongs to it, and revoke the tokens. Raises what ``change`` raises."""
 
     async def set_password_hash(self, user_id: str, password_hash: str, *, instead_of: str | None = None) -> bool:
         """Keep another hash, only in place of ``instead_of`` if that is given; says whether it was kept."""
@@ -58,16 +58,23 @@ class Passwords(Protocol):
 
 
 class LoginGuard(Protocol):
-    """Counts failed logins by user name, whether there is such a user or not, and locks the name for a while."""
+    """Counts failed logins by user name, whether there is such a user or not, and locks the name for a while.
+
+    The lock is asked for before and after: of many guesses that run at once, those that end after the name was locked
+    learn nothing, right or wrong.
+    """
 
     async def check(self, username: str) -> None:
-        """Called before a password is looked at. Raises LoginLocked while the name is locked."""
+        """Called before anything is looked at. Raises LoginLocked while the name is locked."""
 
     async def failed(self, username: str) -> None:
-        """A password or a second factor was wrong."""
+        """A password or a second factor was wrong. Raises LoginLocked when the name is locked by now."""
 
     async def succeeded(self, username: str) -> None:
-        """The user is who they say: failures so far are forgotten."""
+        """The user is who they say: failures are forgotten. Raises LoginLocked when the name is locked by now."""
+
+    async def forget(self, username: str) -> None:
+        """Failures so far are forgotten, and the lock with them."""
 
 
 class SecondFactors(Protocol):

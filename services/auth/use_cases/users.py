@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
-from services.auth.domain.users import Account, Role, User, login_name
+from services.auth.domain.users import Account, RateTier, Role, Unchanged, User, login_name
 from services.auth.errors import AdminExists, UserNotFound
-from services.auth.ports.users import Passwords, Users
+from services.auth.ports.sessions import Sessions
+from services.auth.ports.users import LoginGuard, Passwords, Users
 from services.runtime.clock import Clock
 
 NewId = Callable[[], UUID]
@@ -20,8 +21,10 @@ class CreateUser:
         self._now = now
         self._new_id = new_id
 
-    async def __call__(self, username: str, password: str, roles: frozenset[Role]) -> User:
-        user = User(str(self._new_id()), login_name(username), roles, self._now())
+    async def __call__(
+        self, username: str, password: str, roles: frozenset[Role], given_tier: RateTier | None = None
+    ) -> User:
+        user = User(str(self._new_id()), login_name(username), roles, self._now(), given_tier=given_tier)
         await self._users.add(Account(user, await self._passwords.hash(password)))
         return user
 
@@ -69,3 +72,56 @@ class ListUsers:
         """At most ``size`` users after the name ``after``, and the name to go on after ("" when these are the last)."""
         users = await self._users.page(after, size + 1)
         return users[:size], users[size - 1].username if len(users) > size else ""
+
+
+class UpdateUser:
+    """Change the roles or the rate tier of a user; tokens with the rights so far are revoked."""
+
+    def __init__(self, users: Users) -> None:
+        self._users = users
+
+    async def __call__(
+        self,
+        user_id: str,
+        *,
+        roles: frozenset[Role] | None = None,
+        given_tier: RateTier | Unchanged | None = Unchanged.UNCHANGED,
+    ) -> User:
+        return await self._users.change(user_id, lambda user: user.with_rights(roles=roles, given_tier=given_tier))
+
+
+class DisableUser:
+    """Keep a user from logging in, and end the user's sessions and tokens."""
+
+    def __init__(self, users: Users, sessions: Sessions, now: Clock) -> None:
+        self._users = users
+        self._sessions = sessions
+        self._now = now
+
+    async def __call__(self, user_id: str) -> User:
+        user = await self._users.change(user_id, lambda user: user.with_rights(disabled=True))
+        await self._sessions.end_all_of_user(user_id, self._now())
+        return user
+
+
+class EnableUser:
+    """Let a user log in again, and forget failed logins."""
+
+    def __init__(self, users: Users, guard: LoginGuard) -> None:
+        self._users = users
+        self._guard = guard
+
+    async def __call__(self, user_id: str) -> User:
+        user = await self._users.change(user_id, lambda user: user.with_rights(disabled=False))
+        await self._guard.forget(user.username)
+        return user
+
+
+class DeleteUser:
+    """Remove a user with everything that belongs to the user."""
+
+    def __init__(self, users: Users) -> None:
+        self._users = users
+
+    async def __call__(self, user_id: str) -> None:
+        await self._users.remove(user_id)
