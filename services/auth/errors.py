@@ -119,3 +119,36 @@ class IssuerUnavailable(Unavailable):
 
     reason = "DEPENDENCY_UNAVAILABLE"
     retry_after = 30.0
+
+
+class ApiKeyInvalid(Unauthenticated):
+    """The API key is not known, has expired, was revoked, or its owner is disabled; which of these is not told."""
+
+    reason = "API_KEY_INVALID"
+
+    def __init__(self) -> None:
+        super().__init__("the API key is not known, has expired or was revoked; ask its owner for another")
+
+
+class AddressNotAllowed(PermissionDenied):
+    """The API key is good, and not from where it is used."""
+
+    reason = "ADDRESS_NOT_ALLOWED"
+
+    def __init__(self, address: str) -> None:
+        super().__init__(f"the API key may not be used from {address or 'an unknown address'}", address=address)
+
+
+class ApiKeyNotFound(NotFound):
+    """The caller has no such API key."""
+
+    reason = "API_KEY_NOT_FOUND"
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"there is no API key {key_id}, or it has ended", key_id=key_id)
+
+
+class GrantNotAllowed(PermissionDenied):
+    """A key would have what its owner does not have."""
+
+    reason = "GRANT_NOT_ALLOWED"

@@ -85,6 +85,25 @@ failed_logins = Table(
     Column("last_time", DateTime(timezone=True), nullable=False),
 )
 
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("key_id", Uuid(as_uuid=False), primary_key=True),
+    Column("user_id", Uuid(as_uuid=False), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("prefix", Text, nullable=False),
+    Column("secret_hash", LargeBinary, nullable=False),
+    Column("previous_hash", LargeBinary),
+    Column("previous_expire_time", DateTime(timezone=True)),
+    Column("scopes", ARRAY(Text), nullable=False),
+    Column("networks", ARRAY(Text), nullable=False),
+    Column("given_tier", Text),
+    Column("create_time", DateTime(timezone=True), nullable=False),
+    Column("expire_time", DateTime(timezone=True), nullable=False),
+    Column("last_use_time", DateTime(timezone=True)),
+    Column("revoke_time", DateTime(timezone=True)),
+)
+
 signing_keys = Table(
     "signing_keys",
     metadata,
