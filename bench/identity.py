@@ -36,7 +36,7 @@ from levimesh.client import Client
 from levimesh.marketdata.v1 import marketdata_service_pb2, marketdata_service_pb2_grpc
 from levimesh.trading.v1 import order_pb2, trading_service_pb2
 from services.runtime.decimals import to_pb
-from services.runtime.identity import TokenVerifier
+from services.runtime.tokens import TokenVerifier
 from services.stack.ports import find_free
 from services.stack.wheels import wheel_folder
 from tests.embedded import Mesh, a_mesh

@@ -21,8 +21,9 @@ from levimesh.client import Profile
 from levimesh.client.client import SERVICES
 from levimesh.policy.v1 import policy_pb2
 from services.runtime.errors import MeshError
-from services.runtime.identity import TokenExpired, TokenInvalid, TokenMissing
+from services.runtime.identity import TokenMissing
 from services.runtime.statuses import STATUS_DETAILS, to_status
+from services.runtime.tokens import TokenExpired, TokenInvalid
 
 PASSWORD = "correct horse battery"
 

@@ -21,7 +21,7 @@ from gateway.contracts import SERVICES
 from gateway.render import write
 from gateway.settings import GatewaySettings
 from levimesh.auth.v1 import auth_service_pb2, user_pb2
-from services.runtime.identity import ALGORITHM
+from services.runtime.tokens import ALGORITHM
 from services.stack.ports import find_free
 from tests.mesh import Served, a_token, public_keys, serving
 
@@ -75,7 +75,7 @@ async def recorders(
     async with AsyncExitStack() as stack:
         found = {}
         for workload in workloads:
-            services = {SERVICES[workload]: recording(SERVICES[workload], calls, known)}
+            services = {service: recording(service, calls, known) for service in SERVICES[workload]}
             found[workload] = await stack.enter_async_context(serving(services, certificates, workload=workload))
         yield found
 

@@ -18,17 +18,18 @@ from prometheus_client import CollectorRegistry
 
 from services.runtime.channels import open_channel
 from services.runtime.health import Health
-from services.runtime.identity import ALGORITHM, TokenVerifier
 from services.runtime.server import build_server, listen
 from services.runtime.stages import Stages
 from services.runtime.statuses import STATUS_DETAILS
 from services.runtime.telemetry import Metrics, Tracing
+from services.runtime.tokens import ALGORITHM, TokenVerifier
 from services.runtime.workload import WorkloadFiles
 
 ISSUER = AUDIENCE = "levimesh"
 SIGNING_KEY = Ed25519PrivateKey.generate()
 KEY_ID = "test-key"
 A_USER_ID = "6f1c1f0e-0000-4000-8000-000000000001"
+A_SESSION_ID = "5e551011-0000-4000-8000-000000000001"
 
 
 def public_keys() -> list[dict[str, str]]:
@@ -48,6 +49,9 @@ def a_token(
         "sub": user_id,
         "username": "someone",
         "roles": list(roles),
+        "rights": 1,
+        "sid": A_SESSION_ID,
+        "tier": "standard",
         "iat": now,
         "nbf": now,
         # Longer than any run of the tests: tokens are made when a module is collected, too.

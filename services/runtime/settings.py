@@ -39,6 +39,9 @@ class ServiceSettings(BaseSettings):
     token_audience: str = "levimesh"  # noqa: S105 - the name of an audience, not a secret
     """The audience that access tokens must name."""
 
+    trust_revocations_seconds: float = Field(default=60, ge=1)
+    """How long the list of ended sessions is relied upon while the auth service is away; then no user is let in."""
+
     otlp_endpoint: str | None = None
     """Where traces are sent by OTLP over gRPC, for example ``http://127.0.0.1:14317``; none are made without it."""
     trace_sample_ratio: float = Field(default=0.01, ge=0, le=1)

@@ -1,5 +1,7 @@
 """The contract's policies, and who they let in."""
 
+from dataclasses import replace
+
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, duration_pb2
 from google.protobuf.descriptor import ServiceDescriptor
@@ -15,10 +17,10 @@ from services.runtime.identity import (
     RoleNotAllowed,
     ScopeMissing,
     TokenMissing,
-    TokenVerifier,
     authorize,
 )
 from services.runtime.policy import Policy, PolicyError, RateLimit, policies
+from services.runtime.tokens import TokenVerifier
 from tests.mesh import AUDIENCE, ISSUER, a_token, public_keys
 
 A_POLICY = Policy(
@@ -145,6 +147,22 @@ def test_a_user_with_the_role_is_let_in_through_a_caller() -> None:
     assert caller.workload == "gateway"
     assert caller.user is not None
     assert caller.user.user_id == "someone's id"
+
+
+FROM_OUTSIDE = {"x-levimesh-address": "203.0.113.7", "user-agent": "a browser"}
+
+
+def test_the_gateway_tells_where_a_call_came_from() -> None:
+    caller = authorize(A_POLICY, "gateway", a_token("ROLE_TRADER"), a_verifier(), FROM_OUTSIDE)
+    assert (caller.address, caller.user_agent) == ("203.0.113.7", "a browser")
+
+
+def test_nobody_but_the_gateway_is_believed_where_a_call_came_from() -> None:
+    for workload in ("telegram", "stack"):
+        policy = replace(A_POLICY, callers=A_POLICY.callers | {"telegram"})
+        token = a_token("ROLE_TRADER") if workload == "telegram" else None
+        caller = authorize(policy, workload, token, a_verifier(), FROM_OUTSIDE)
+        assert (caller.address, caller.user_agent) == ("", "")
 
 
 def test_a_service_caller_is_let_in_without_a_user() -> None:
