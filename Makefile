@@ -83,11 +83,14 @@ generated: .venv/.dev
 	for page in errors permissions; do
 	  cmp "$$fresh/$$page.md" "docs/$$page.md" || { echo "run 'make gen' and commit the result"; exit 1; }
 	done
+	buf build -o - | python -m gateway.openapi "$$fresh/openapi.yaml"
+	cmp "$$fresh/openapi.yaml" gateway/openapi.yaml || { echo "run 'make gen' and commit the result"; exit 1; }
 
 gen: .venv/.dev
 	buf generate
 	buf build --path proto/levimesh/common -o - | python -m docs.generate_errors docs/errors.md
 	python -m docs.generate_permissions docs/permissions.md
+	buf build -o - | python -m gateway.openapi gateway/openapi.yaml
 
 format: .venv/.dev
 	ruff check --fix --quiet || true
