@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gateway.access import JWKS_CLUSTER, external_jwks
 from gateway.contracts import SERVICES
-from gateway.filters import JWKS_CLUSTER
 from gateway.secrets import upstream_tls
 from gateway.settings import GatewaySettings
 
@@ -20,6 +20,8 @@ def clusters(settings: GatewaySettings, folder: Path) -> list[Config]:
     """One for each service, for the keys of tokens, for what leads nowhere, and for traces when they are wanted."""
     found = [_service(workload, settings, folder) for workload in SERVICES]
     found += [_jwks(settings), {"name": NOWHERE_CLUSTER, "type": "STATIC"}]
+    if (external := external_jwks(settings)) is not None:
+        found.append(external)
     if settings.otlp_endpoint is not None:
         found.append(_grpc_cluster(OTLP_CLUSTER, [settings.otlp_endpoint.removeprefix("http://")]))
     return found

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import chain
 
+from google.api import annotations_pb2, httpbody_pb2
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, ServiceDescriptor
 from google.rpc import error_details_pb2, status_pb2
@@ -21,6 +21,7 @@ from levimesh.marketdata.v1 import marketdata_service_pb2
 from levimesh.policy.v1 import policy_pb2
 from levimesh.prediction.v1 import prediction_service_pb2
 from levimesh.trading.v1 import trading_service_pb2
+from services.runtime.policy import Policy, RateLimit, policies
 
 WORKLOAD = "gateway"
 """The name by which policies admit the gateway, and the last part of its SPIFFE id."""
@@ -55,29 +56,48 @@ class Method:
     path: str
     """``/levimesh.trading.v1.TradingService/SubmitOrder``."""
     public: bool
+    for_admins: bool
+    """Whether nobody but an admin may call it."""
     repeatable: bool
     """Whether the policy says that a repetition does no harm."""
     deadline: timedelta | None
     """None for streams."""
+    rate_limit: RateLimit
+    speaks_http: bool
+    """Whether over REST it answers with a body of its own (HttpBody), and so with a status of its own too."""
 
 
 def exposed_methods() -> Iterator[Method]:
-    """The methods whose policy names the gateway as a caller; no other method can be reached from outside."""
+    """The methods whose policy names the gateway as a caller; no other method can be reached from outside.
+
+    Raises PolicyError naming each method without a sound policy.
+    """
     for workload, services in SERVICES.items():
-        for method in chain.from_iterable(service.methods for service in services):
-            policy = method.GetOptions().Extensions[policy_pb2.method]
-            if WORKLOAD in policy.callers:
-                yield _method(workload, method, policy)
+        for service in services:
+            by_path = policies(service)
+            for method in service.methods:
+                policy = by_path[f"/{service.full_name}/{method.name}"]
+                if WORKLOAD in policy.callers:
+                    yield _method(workload, method, policy)
 
 
-def _method(workload: str, method: MethodDescriptor, policy: policy_pb2.MethodPolicy) -> Method:
+def _method(workload: str, method: MethodDescriptor, policy: Policy) -> Method:
+    assert policy.rate_limit is not None  # noqa: S101 - a policy with callers has one
     return Method(
         workload=workload,
-        path=f"/{method.containing_service.full_name}/{method.name}",
+        path=policy.method,
         public=policy.public,
-        repeatable=policy.idempotency in _REPEATABLE,
-        deadline=None if method.server_streaming else policy.deadline.ToTimedelta(),
+        for_admins=policy.roles == {"ROLE_ADMIN"} or policy.scopes == {"admin"},
+        repeatable=method.GetOptions().Extensions[policy_pb2.method].idempotency in _REPEATABLE,
+        deadline=None if method.server_streaming else timedelta(seconds=policy.deadline or 0),
+        rate_limit=policy.rate_limit,
+        speaks_http=_speaks_http(method),
     )
+
+
+def _speaks_http(method: MethodDescriptor) -> bool:
+    body = method.GetOptions().Extensions[annotations_pb2.http].response_body
+    return bool(body) and method.output_type.fields_by_name[body].message_type is httpbody_pb2.HttpBody.DESCRIPTOR
 
 
 def descriptor_set() -> bytes:

@@ -4,6 +4,7 @@ Over REST the status is JSON with the HTTP status that fits; over gRPC it is in 
 """
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,10 @@ from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from gateway.access import REASON
+from gateway.headers import set_header
+from gateway.limits import RETRY_STEPS
 
 Config = dict[str, Any]
 
@@ -49,6 +54,26 @@ def _denied(what: str) -> str:
     return f"response.code_details.startsWith('jwt_authn_access_denied{{{what}')"
 
 
+def _denied_by_auth(reason: str) -> str:
+    return f"response.code_details.startsWith('ext_authz_denied') && response.headers['{REASON}'] == '{reason}'"
+
+
+def _no_calls_left(seconds: int) -> EdgeError:
+    """A caller who has used up a limit: Envoy's own bucket says when there is more, or the RateLimit headers do."""
+    own = f"response.code_details == 'local_rate_limited' && response.headers['retry-after'] == '{seconds}'"
+    for_all = "response.code_details == 'request_rate_limited'"
+    if seconds < RETRY_STEPS[-1]:
+        for_all += f" && int(response.headers['x-ratelimit-reset']) <= {seconds}"
+    return EdgeError(
+        f"({own}) || ({for_all})",
+        429,
+        "RESOURCE_EXHAUSTED",
+        "RATE_LIMITED",
+        "all calls that the contract allows are used up for now; the RateLimit headers say how many there are",
+        retry_after=seconds,
+    )
+
+
 EDGE_ERRORS = (
     EdgeError(_denied("Jwt_is_missing"), 401, "UNAUTHENTICATED", "TOKEN_MISSING", _LOG_IN),
     EdgeError(
@@ -64,6 +89,66 @@ EDGE_ERRORS = (
     ),
     EdgeError(
         _denied(""), 401, "UNAUTHENTICATED", "TOKEN_INVALID", f"the access token is not one of this mesh; {_LOG_IN}"
+    ),
+    EdgeError(
+        _denied_by_auth("API_KEY_INVALID"),
+        401,
+        "UNAUTHENTICATED",
+        "API_KEY_INVALID",
+        "the API key is not known, has expired or was revoked; create another one",
+    ),
+    EdgeError(
+        _denied_by_auth("ADDRESS_NOT_ALLOWED"),
+        403,
+        "PERMISSION_DENIED",
+        "ADDRESS_NOT_ALLOWED",
+        "the API key may not be used from this address; its owner says from where",
+    ),
+    EdgeError(
+        _denied_by_auth("ROLE_NOT_ALLOWED"),
+        403,
+        "PERMISSION_DENIED",
+        "ROLE_NOT_ALLOWED",
+        "the issuer of the token gives its user no role in this mesh",
+    ),
+    EdgeError(
+        "response.code_details.startsWith('ext_authz_denied')",
+        401,
+        "UNAUTHENTICATED",
+        "TOKEN_INVALID",
+        f"the token is not one that this mesh takes; {_LOG_IN}",
+    ),
+    EdgeError(
+        "response.code_details == 'ext_authz_error'",
+        503,
+        "UNAVAILABLE",
+        "DEPENDENCY_UNAVAILABLE",
+        "API keys cannot be checked now, because the auth service does not answer; try again in a second",
+        retry_after=1,
+    ),
+    EdgeError(
+        "response.code_details.startsWith('rbac_access_denied')",
+        403,
+        "PERMISSION_DENIED",
+        "ADDRESS_NOT_ALLOWED",
+        "the methods of admins may not be called from this address; GATEWAY_ADMIN_NETWORKS says from where",
+    ),
+    *(_no_calls_left(seconds) for seconds in RETRY_STEPS),
+    EdgeError(
+        "response.code_details == 'rate_limiter_error'",
+        503,
+        "UNAVAILABLE",
+        "DEPENDENCY_UNAVAILABLE",
+        "calls of this method are counted, and cannot be now; try again in a second",
+        retry_after=1,
+    ),
+    EdgeError(
+        "response.code_details == 'overload'",
+        429,
+        "RESOURCE_EXHAUSTED",
+        "OVERLOADED",
+        "the gateway has no memory left for more calls; try again in a second",
+        retry_after=1,
     ),
     EdgeError(
         "response.code == 404",
@@ -132,11 +217,16 @@ _NATIVE = (
 )
 
 
-def local_replies() -> Config:
-    """Envoy's ``local_reply_config``: how each of its own answers is written, for gRPC and for everybody else."""
+def local_replies(headers: Sequence[Config]) -> Config:
+    """Envoy's ``local_reply_config``: how each of its own answers is written, for gRPC and for everybody else.
+
+    Each gets ``headers`` too: some answers are given before any filter could add them.
+    """
     mappers = [_healthy()]
     for error in EDGE_ERRORS:
         mappers += [_for_grpc(error), _for_rest(error)]
+    for mapper in mappers:
+        mapper["headers_to_add"] = [*mapper.get("headers_to_add", ()), *headers]
     return {"mappers": mappers}
 
 
@@ -154,7 +244,11 @@ def _for_grpc(error: EdgeError) -> Config:
         "filter": _when(f"({error.when}) && {_NATIVE}"),
         # gRPC-Web derives its own status from it; native gRPC always says 200.
         "status_code": error.http_status,
-        "headers_to_add": [_header("grpc-status", str(status.code)), _header("grpc-status-details-bin", details)],
+        "headers_to_add": [
+            set_header("grpc-status", str(status.code)),
+            set_header("grpc-status-details-bin", details),
+            *_retry_after(error),
+        ],
         "body": {"inline_string": error.message},
     }
 
@@ -164,8 +258,13 @@ def _for_rest(error: EdgeError) -> Config:
     return {
         "filter": _when(error.when),
         "status_code": error.http_status,
+        "headers_to_add": _retry_after(error),
         "body_format_override": {"json_format": body},
     }
+
+
+def _retry_after(error: EdgeError) -> list[Config]:
+    return [] if error.retry_after is None else [set_header("retry-after", str(error.retry_after))]
 
 
 def _when(expression: str) -> Config:
@@ -178,7 +277,3 @@ def _when(expression: str) -> Config:
             },
         }
     }
-
-
-def _header(key: str, value: str) -> Config:
-    return {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}

@@ -3,22 +3,25 @@
 from pathlib import Path
 from typing import Any
 
+from gateway.access import access_filters
 from gateway.contracts import SERVICES
+from gateway.headers import address_filter, answer_filter
+from gateway.limits import counting_filters, local_filter
 from gateway.settings import GatewaySettings
+from gateway.statuses import status_filter
 
 Config = dict[str, Any]
 
 TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
-JWT_AUTHN = "envoy.filters.http.jwt_authn"
-JWKS_CLUSTER = "jwks"
 DESCRIPTORS_FILE = "descriptors.binpb"
 
 _TYPES = "type.googleapis.com/envoy.extensions.filters.http"
 
 
-def http_filters(settings: GatewaySettings, folder: Path) -> list[Config]:
+def http_filters(settings: GatewaySettings, folder: Path, *, tls: bool) -> list[Config]:
     """Transcoding stands before everything that decides, so one rule set sees REST and gRPC alike."""
     return [
+        answer_filter(tls=tls),
         _filter("envoy.filters.http.cors", "cors.v3.Cors"),
         _filter("envoy.filters.http.health_check", "health_check.v3.HealthCheck", **_health()),
         _filter("envoy.filters.http.grpc_web", "grpc_web.v3.GrpcWeb"),
@@ -27,14 +30,18 @@ def http_filters(settings: GatewaySettings, folder: Path) -> list[Config]:
             "body_size_limit.v3.BodySizeLimit",
             max_request_bytes=settings.max_body_bytes,
         ),
+        status_filter(),
         {"name": TRANSCODER, "typed_config": transcoder(settings, folder, stream_newline_delimited=True)},
+        address_filter(),
         _filter(
             "envoy.filters.http.grpc_stats",
             "grpc_stats.v3.FilterConfig",
             stats_for_all_methods=True,
             replace_dots_in_grpc_service_name=True,
         ),
-        _filter(JWT_AUTHN, "jwt_authn.v3.JwtAuthentication", **_jwt(settings)),
+        *access_filters(settings),
+        local_filter(),
+        *counting_filters(),
         router(),
     ]
 
@@ -74,7 +81,8 @@ def cors_policy(settings: GatewaySettings) -> Config:
         "allow_origin_string_match": [{"exact": origin} for origin in settings.cors_origins],
         "allow_methods": "GET, POST, PUT, PATCH, DELETE",
         "allow_headers": "authorization, content-type, x-grpc-web, grpc-timeout, x-user-agent",
-        "expose_headers": "grpc-status, grpc-message, grpc-status-details-bin",
+        "expose_headers": "grpc-status, grpc-message, grpc-status-details-bin, retry-after, "
+        "ratelimit-limit, ratelimit-remaining, ratelimit-reset",
         "max_age": "600",
         "forward_not_matching_preflights": False,
     }
@@ -89,29 +97,6 @@ def _health() -> Config:
             {"name": ":method", "string_match": {"exact": "GET"}},
         ],
         "cluster_min_healthy_percentages": {workload: {"value": 1} for workload in SERVICES},
-    }
-
-
-def _jwt(settings: GatewaySettings) -> Config:
-    """A token of the auth service is needed everywhere, except where a route says otherwise."""
-    provider: Config = {
-        "issuer": settings.token_issuer,
-        "audiences": [settings.token_audience],
-        "forward": True,
-        "clock_skew_seconds": 5,
-        "payload_in_metadata": "claims",
-        "remote_jwks": {
-            "http_uri": {"uri": "http://auth/.well-known/jwks.json", "cluster": JWKS_CLUSTER, "timeout": "2s"},
-            # A new key has to be published this long before it signs.
-            "cache_duration": "60s",
-            "async_fetch": {"fast_listener": True, "failed_refetch_duration": "1s"},
-        },
-        "jwt_cache_config": {"jwt_cache_size": 1000},
-    }
-    return {
-        "providers": {"auth": provider},
-        "rules": [{"match": {"prefix": "/"}, "requires": {"provider_name": "auth"}}],
-        "bypass_cors_preflight": True,
     }
 
 

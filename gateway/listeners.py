@@ -7,6 +7,8 @@ from gateway.clusters import OTLP_CLUSTER
 from gateway.contracts import exposed_methods
 from gateway.errors import local_replies
 from gateway.filters import TRANSCODER, http_filters, router, transcoder
+from gateway.headers import careful_headers, without_spoofable_headers
+from gateway.overload import http2_limits
 from gateway.routes import method_route, virtual_host
 from gateway.secrets import downstream_tls
 from gateway.settings import GatewaySettings
@@ -17,33 +19,12 @@ _EXTENSIONS = "type.googleapis.com/envoy.extensions"
 _HCM = f"{_EXTENSIONS}.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _JWKS_METHOD = "/levimesh.auth.v1.AuthService/GetJwks"
 
-_SPOOFABLE = (
-    "x-forwarded-client-cert",
-    "x-forwarded-user",
-    "x-remote-user",
-    "x-user",
-    "x-user-id",
-    "x-user-name",
-    "x-user-roles",
-    "x-levimesh-caller",
-    "x-levimesh-user",
-    "x-levimesh-roles",
-    "x-envoy-original-path",
-    "x-envoy-retry-on",
-    "x-envoy-retry-grpc-on",
-    "x-envoy-max-retries",
-    "x-envoy-upstream-rq-timeout-ms",
-    "x-envoy-upstream-rq-per-try-timeout-ms",
-)
-"""Headers by which a proxy tells who calls, or is told what to do; what a client says of them is dropped."""
-
 
 def listeners(settings: GatewaySettings, folder: Path) -> list[Config]:
     """The edge with TLS, the edge without TLS on loopback when it is wanted, and the internal fetch of keys."""
-    manager = _connection_manager(settings, folder)
     found = [
         {
-            **_edge("edge_tls", settings.host, settings.tls_port, manager),
+            **_edge("edge_tls", settings.host, settings.tls_port, _connection_manager(settings, folder, tls=True)),
             "listener_filters": [
                 {
                     "name": "envoy.filters.listener.tls_inspector",
@@ -54,6 +35,7 @@ def listeners(settings: GatewaySettings, folder: Path) -> list[Config]:
     ]
     found[0]["filter_chains"][0]["transport_socket"] = downstream_tls(folder)
     if settings.plain_port:
+        manager = _connection_manager(settings, folder, tls=False)
         found.append(_edge("edge_plain", "127.0.0.1", settings.plain_port, manager))
     found.append(_jwks(settings, folder))
     return found
@@ -73,12 +55,14 @@ def _edge(name: str, host: str, port: int, manager: Config) -> Config:
     }
 
 
-def _connection_manager(settings: GatewaySettings, folder: Path) -> Config:
+def _connection_manager(settings: GatewaySettings, folder: Path, *, tls: bool) -> Config:
     """Limits as in Envoy's best practices for the edge."""
     manager: Config = {
         "@type": _HCM,
         "stat_prefix": "edge",
         "use_remote_address": True,
+        "xff_num_trusted_hops": settings.trusted_proxies,
+        "internal_address_config": {"unix_sockets": False},
         "normalize_path": True,
         "merge_slashes": True,
         "path_with_escaped_slashes_action": "REJECT_REQUEST",
@@ -90,37 +74,21 @@ def _connection_manager(settings: GatewaySettings, folder: Path) -> Config:
             "max_headers_count": 64,
             "headers_with_underscores_action": "REJECT_REQUEST",
         },
-        "http2_protocol_options": {
-            "max_concurrent_streams": 100,
-            "initial_stream_window_size": 64 * 1024,
-            "initial_connection_window_size": 1024 * 1024,
-        },
+        "http2_protocol_options": http2_limits(),
         "request_headers_timeout": "10s",
         "request_timeout": "30s",
         # Streams beat every ten seconds.
         "stream_idle_timeout": "60s",
         "drain_timeout": "5s",
-        "early_header_mutation_extensions": [_without_spoofable_headers(settings)],
+        "early_header_mutation_extensions": [without_spoofable_headers(settings)],
         "route_config": {"name": "mesh", "virtual_hosts": [virtual_host(settings, folder)]},
-        "http_filters": http_filters(settings, folder),
-        "local_reply_config": local_replies(),
+        "http_filters": http_filters(settings, folder, tls=tls),
+        "local_reply_config": local_replies(careful_headers(tls=tls)),
         "access_log": [_access_log()],
     }
     if settings.otlp_endpoint is not None:
         manager["tracing"] = _tracing(settings)
     return manager
-
-
-def _without_spoofable_headers(settings: GatewaySettings) -> Config:
-    # The tracer decides anew which calls are traced; without one nobody may make the services trace theirs.
-    names = _SPOOFABLE if settings.otlp_endpoint else (*_SPOOFABLE, "traceparent", "tracestate")
-    return {
-        "name": "envoy.http.early_header_mutation.header_mutation",
-        "typed_config": {
-            "@type": f"{_EXTENSIONS}.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-            "mutations": [{"remove": name} for name in names],
-        },
-    }
 
 
 def _access_log() -> Config:
@@ -171,7 +139,7 @@ def _jwks(settings: GatewaySettings, folder: Path) -> Config:
         "@type": _HCM,
         "stat_prefix": "jwks",
         "route_config": {
-            "virtual_hosts": [{"name": "jwks", "domains": ["*"], "routes": [method_route(get_jwks)]}],
+            "virtual_hosts": [{"name": "jwks", "domains": ["*"], "routes": [method_route(get_jwks, settings)]}],
         },
         "http_filters": [{"name": TRANSCODER, "typed_config": transcoder(settings, folder)}, router()],
     }

@@ -9,6 +9,7 @@ from gateway.clusters import clusters
 from gateway.contracts import WORKLOAD, descriptor_set
 from gateway.filters import DESCRIPTORS_FILE
 from gateway.listeners import listeners
+from gateway.overload import overload_manager, runtime
 from gateway.secrets import secrets
 from gateway.settings import GatewaySettings
 
@@ -44,23 +45,8 @@ def _bootstrap(settings: GatewaySettings, folder: Path) -> dict[str, Any]:
             "listeners": listeners(settings, folder),
             "clusters": clusters(settings, folder),
         },
-        "overload_manager": _overload(),
-    }
-
-
-def _overload() -> dict[str, Any]:
-    """A bound on connections, so that a flood of them cannot take all file descriptors."""
-    return {
-        "resource_monitors": [
-            {
-                "name": "envoy.resource_monitors.global_downstream_max_connections",
-                "typed_config": {
-                    "@type": "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3."
-                    "DownstreamConnectionsConfig",
-                    "max_active_downstream_connections": 10_000,
-                },
-            }
-        ]
+        "overload_manager": overload_manager(settings),
+        "layered_runtime": runtime(),
     }
 
 

@@ -4,20 +4,18 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from gateway.access import API_KEY, OPEN, guard_route
 from gateway.clusters import NOWHERE_CLUSTER
 from gateway.contracts import Method, exposed_methods
-from gateway.filters import JWT_AUTHN, TRANSCODER, cors_policy, transcoder
+from gateway.filters import TRANSCODER, cors_policy, transcoder
+from gateway.limits import limit_route
 from gateway.settings import GatewaySettings
+from gateway.statuses import own_status
 
 Config = dict[str, Any]
 
 _GRACE = timedelta(milliseconds=500)
 """How long after the deadline the gateway waits for a service to say itself that it is late."""
-
-_NO_TOKEN_NEEDED: Config = {
-    "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig",
-    "disabled": True,
-}
 
 
 def virtual_host(settings: GatewaySettings, folder: Path) -> Config:
@@ -25,16 +23,23 @@ def virtual_host(settings: GatewaySettings, folder: Path) -> Config:
     host: Config = {
         "name": "mesh",
         "domains": ["*"],
-        "routes": [*(method_route(method) for method in exposed_methods()), *_other_routes(settings, folder)],
+        # Has been exchanged; services know only tokens.
+        "request_headers_to_remove": [API_KEY],
+        "routes": [
+            *(method_route(method, settings) for method in exposed_methods()),
+            *_other_routes(settings, folder),
+        ],
     }
     if settings.cors_origins:
         host["typed_per_filter_config"] = {"envoy.filters.http.cors": cors_policy(settings)}
     return host
 
 
-def method_route(method: Method) -> Config:
+def method_route(method: Method, settings: GatewaySettings) -> Config:
     """The route of one method; a token is needed unless the method is public. What is not gRPC never comes this far."""
-    route: Config = {
+    limits, rate_limits = limit_route(method, settings)
+    status = own_status() if method.speaks_http else {}
+    return {
         "name": method.path,
         "match": {"path": method.path},
         "route": {
@@ -42,11 +47,10 @@ def method_route(method: Method) -> Config:
             # With this block Envoy ignores ``timeout``, which would end streams.
             "max_stream_duration": _durations(method),
             "retry_policy": _retries(method),
+            "rate_limits": rate_limits,
         },
+        "typed_per_filter_config": {**guard_route(method, settings), **limits, **status},
     }
-    if method.public:
-        route["typed_per_filter_config"] = {JWT_AUTHN: _NO_TOKEN_NEEDED}
-    return route
 
 
 def _durations(method: Method) -> Config:
@@ -86,7 +90,7 @@ def _other_routes(settings: GatewaySettings, folder: Path) -> list[Config]:
     grpc: Config = {
         "match": {"prefix": "/", "headers": [{"name": "content-type", "string_match": {"prefix": "application/grpc"}}]},
         "direct_response": {"status": 404},
-        "typed_per_filter_config": {JWT_AUTHN: _NO_TOKEN_NEEDED},
+        "typed_per_filter_config": OPEN,
     }
     server_sent_events: Config = {
         "match": {"prefix": "/", "headers": [{"name": "accept", "string_match": {"contains": "text/event-stream"}}]},

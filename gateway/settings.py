@@ -1,8 +1,10 @@
 """The settings of the gateway."""
 
 import os
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -54,6 +56,29 @@ class GatewaySettings(BaseSettings):
     token_audience: str = "levimesh"  # noqa: S105 - the name of an audience, not a secret
     """The audience that access tokens must name."""
 
+    external_issuer: str | None = None
+    """An OpenID Connect issuer whose tokens are taken too, for example ``https://sso.example.com/realms/main``. Auth
+    gives its own token for them, and needs the same issuer in its settings."""
+    external_audience: str | None = None
+    """The audience that its tokens must name."""
+    external_jwks_uri: str | None = None
+    """Where its keys are, ``http://…`` or ``https://…``."""
+    external_trust_bundle: Path | None = None
+    """PEM file of the authorities that may sign the certificate of that place, when it is ``https://…``."""
+
+    rate_limit_scale: float = Field(default=1, ge=0, allow_inf_nan=False)
+    """Each limit that this gateway counts by itself is that many times what the contract says; 0 for no limits at all,
+    as a load test needs it. Limits counted for all gateways together are auth's, and are only on or off here."""
+    admin_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """From where methods that are for admins alone may be called, for example ``["10.0.0.0/8"]``; without any, from
+    everywhere."""
+    trusted_proxies: int = Field(default=0, ge=0)
+    """How many proxies stand before the gateway and tell a client's address in ``x-forwarded-for``."""
+
+    max_connections: int = Field(default=10_000, gt=0)
+    """The most connections of clients at once; more are closed as they come."""
+    max_heap_bytes: int = Field(default=1024 * 1024 * 1024, gt=0)
+    """The memory of Envoy. As it gets scarce, idle connections are closed first; at last new requests are refused."""
     cors_origins: tuple[str, ...] = ()
     """Origins whose pages may call from a browser, for example ``["https://app.example.com"]``."""
     max_body_bytes: int = Field(default=1024 * 1024, gt=0)
@@ -69,6 +94,13 @@ class GatewaySettings(BaseSettings):
         if len(os.fsencode(folder.absolute())) > _LONGEST_SOCKET_FOLDER:
             raise ValueError(f"a path of at most {_LONGEST_SOCKET_FOLDER} bytes is possible here; choose a shorter one")
         return folder.absolute()
+
+    @field_validator("external_jwks_uri")
+    @classmethod
+    def _a_place_of_keys(cls, uri: str | None) -> str | None:
+        if uri is not None and (urlsplit(uri).scheme not in ("http", "https") or not urlsplit(uri).hostname):
+            raise ValueError(f"{uri} is not http://… or https://…")
+        return uri
 
     @property
     def admin_socket(self) -> Path:
@@ -86,4 +118,13 @@ class GatewaySettings(BaseSettings):
             raise ValueError(f"endpoints: name at least one host:port for {', '.join(missing)}")
         if unknown := sorted(self.endpoints.keys() - SERVICES.keys()):
             raise ValueError(f"endpoints: there is no service {', '.join(unknown)}")
+        return self
+
+    @model_validator(mode="after")
+    def _an_external_issuer_is_complete(self) -> "GatewaySettings":
+        given = (self.external_issuer, self.external_audience, self.external_jwks_uri)
+        if any(given) and not all(given):
+            raise ValueError("external_issuer, external_audience and external_jwks_uri: give all of them or none")
+        if (self.external_jwks_uri or "").startswith("https://") and self.external_trust_bundle is None:
+            raise ValueError("external_trust_bundle: needed to check who serves the keys at external_jwks_uri")
         return self

@@ -21,11 +21,19 @@ from gateway.contracts import SERVICES
 from gateway.render import write
 from gateway.settings import GatewaySettings
 from levimesh.auth.v1 import auth_service_pb2, user_pb2
+from levimesh.foreign.envoy.service.auth.v3 import external_auth_pb2
+from levimesh.foreign.envoy.service.ratelimit.v3 import rls_pb2
 from services.runtime.tokens import ALGORITHM
 from services.stack.ports import find_free
 from tests.mesh import Served, a_token, public_keys, serving
 
 READY_WITHIN = 20.0
+ASKED = (
+    external_auth_pb2.DESCRIPTOR.services_by_name["Authorization"],
+    rls_pb2.DESCRIPTOR.services_by_name["RateLimitService"],
+)
+"""What Envoy itself asks auth while a call waits."""
+_BY_ITSELF = {"GetJwks", "Check", "ShouldRateLimit"}
 
 
 @dataclass
@@ -70,12 +78,15 @@ def recording(service: ServiceDescriptor, calls: Calls, methods: dict[str, Calla
 async def recorders(
     certificates: Path, calls: Calls, *workloads: str, **methods: Callable[..., Any]
 ) -> AsyncIterator[dict[str, Served]]:
-    """A recording server of each of ``workloads``; the keys that ``a_token`` signs with are what auth publishes."""
-    known = {"GetJwks": _get_jwks, **methods}
+    """A recording server of each of ``workloads``; the keys that ``a_token`` signs with are what auth publishes, and
+    there is no end to the calls that it allows.
+    """
+    known = {"GetJwks": _get_jwks, "ShouldRateLimit": _allow, **methods}
     async with AsyncExitStack() as stack:
         found = {}
         for workload in workloads:
-            services = {service: recording(service, calls, known) for service in SERVICES[workload]}
+            reached = SERVICES[workload] + (ASKED if workload == "auth" else ())
+            services = {service: recording(service, calls, known) for service in reached}
             found[workload] = await stack.enter_async_context(serving(services, certificates, workload=workload))
         yield found
 
@@ -154,8 +165,7 @@ def _recorder(method: MethodDescriptor, calls: Calls, implementation: Callable[.
     response_type = message_factory.GetMessageClass(method.output_type)
 
     def note(request: Message, context: Any) -> None:
-        # The gateway's own fetches of keys may come at any time.
-        if method.name != "GetJwks":
+        if method.name not in _BY_ITSELF:
             calls.requests.append((method.name, request))
             calls.headers = dict(context.invocation_metadata())
 
@@ -176,3 +186,7 @@ async def _get_jwks(_: Message) -> auth_service_pb2.GetJwksResponse:
     (key,) = public_keys()
     known = user_pb2.JsonWebKey(kty=key["kty"], crv=key["crv"], x=key["x"], kid=key["kid"], alg=ALGORITHM, use="sig")
     return auth_service_pb2.GetJwksResponse(keys=[known])
+
+
+async def _allow(_: Message) -> rls_pb2.RateLimitResponse:
+    return rls_pb2.RateLimitResponse(overall_code=rls_pb2.RateLimitResponse.OK)

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from google.protobuf.descriptor import ServiceDescriptor
 
 from gateway.contracts import SERVICES
 from services.runtime.clock import utc_now
@@ -154,7 +155,7 @@ async def test_a_service_that_hangs_is_cut_after_its_deadline(certificates: Path
 
 async def test_another_workload_is_not_taken_for_a_service(certificates: Path) -> None:
     calls = Calls()
-    impostor = {SERVICES["marketdata"]: recording(SERVICES["marketdata"], calls, {})}
+    impostor: dict[ServiceDescriptor, object] = {found: recording(found, calls, {}) for found in SERVICES["marketdata"]}
     async with (
         recorders(certificates, calls, "auth", "prediction", "trading") as servers,
         serving(impostor, certificates, workload="trading") as served,

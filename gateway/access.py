@@ -1,0 +1,185 @@
+"""Who may come in: with an access token of this mesh, with a token of a known issuer, or with an API key.
+
+Tokens of this mesh are checked here, at the price of a signature that is remembered. Only for the others auth is asked,
+and answers with a token of its own, so services know no other.
+"""
+
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from gateway.contracts import Method
+from gateway.limits import SUBJECT, TIER
+from gateway.settings import GatewaySettings
+
+Config = dict[str, Any]
+
+JWT_AUTHN = "envoy.filters.http.jwt_authn"
+EXT_AUTHZ = "envoy.filters.http.ext_authz"
+RBAC = "envoy.filters.http.rbac"
+JWKS_CLUSTER = "jwks"
+EXTERNAL_CLUSTER = "external_jwks"
+API_KEY = "x-api-key"
+REASON = "x-levimesh-reason"
+"""By it auth says why it denies a call: the name of a levimesh.common.v1.ErrorReason without its prefix."""
+ADMIN_NETWORKS = "admin_networks"
+"""The name of the policy that a call from elsewhere does not match."""
+
+_FILTERS = "type.googleapis.com/envoy.extensions.filters.http"
+_CLAIMS, _EXTERNAL_CLAIMS = "claims", "external_claims"
+_BEARER = [{"name": "authorization", "value_prefix": "Bearer "}]
+
+
+def access_filters(settings: GatewaySettings) -> list[Config]:
+    """Address, token, and then the exchange of what is no token of this mesh. Each fails closed."""
+    return [
+        {"name": RBAC, "typed_config": {"@type": f"{_FILTERS}.rbac.v3.RBAC"}},
+        {"name": JWT_AUTHN, "typed_config": _jwt_authn(settings)},
+        {"name": EXT_AUTHZ, "typed_config": _ext_authz()},
+    ]
+
+
+def guard_route(method: Method, settings: GatewaySettings) -> Config:
+    """The filters' own configuration on the route of ``method``."""
+    found = dict(OPEN) if method.public else {}
+    if method.for_admins and settings.admin_networks:
+        found[RBAC] = _only_from(settings)
+    return found
+
+
+OPEN: Config = {
+    JWT_AUTHN: {"@type": f"{_FILTERS}.jwt_authn.v3.PerRouteConfig", "disabled": True},
+    EXT_AUTHZ: {"@type": f"{_FILTERS}.ext_authz.v3.ExtAuthzPerRoute", "disabled": True},
+}
+"""Nothing is needed to come in."""
+
+
+def external_jwks(settings: GatewaySettings) -> Config | None:
+    """Where the keys of the external issuer are fetched; None without one."""
+    if settings.external_jwks_uri is None:
+        return None
+    uri = urlsplit(settings.external_jwks_uri)
+    address = {"address": _host(uri), "port_value": uri.port or (443 if uri.scheme == "https" else 80)}
+    cluster: Config = {
+        "name": EXTERNAL_CLUSTER,
+        "type": "STRICT_DNS",
+        "connect_timeout": "2s",
+        "load_assignment": {
+            "cluster_name": EXTERNAL_CLUSTER,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": {"socket_address": address}}}]}],
+        },
+    }
+    if uri.scheme == "https":
+        cluster["transport_socket"] = _web_tls(_host(uri), settings)
+    return cluster
+
+
+def _jwt_authn(settings: GatewaySettings) -> Config:
+    """A token is needed on every route that is not open, except where an API key stands alone: auth checks that.
+
+    What is no sound token is refused even beside a key, so nothing depends on which of them counts.
+    """
+    providers = {"auth": _own(settings)}
+    if settings.external_issuer is not None:
+        providers["external"] = _external(settings)
+    alone = [{"name": API_KEY, "present_match": True}, {"name": "authorization", "present_match": False}]
+    return {
+        "@type": f"{_FILTERS}.jwt_authn.v3.JwtAuthentication",
+        "providers": providers,
+        "rules": [
+            {"match": {"prefix": "/", "headers": alone}},
+            {"match": {"prefix": "/"}, "requires": _any_of([{"provider_name": name} for name in providers])},
+        ],
+        "bypass_cors_preflight": True,
+    }
+
+
+def _any_of(requirements: list[Config]) -> Config:
+    return requirements[0] if len(requirements) == 1 else {"requires_any": {"requirements": requirements}}
+
+
+def _own(settings: GatewaySettings) -> Config:
+    return {
+        "issuer": settings.token_issuer,
+        "audiences": [settings.token_audience],
+        "from_headers": _BEARER,
+        "forward": True,
+        "clock_skew_seconds": 5,
+        "payload_in_metadata": _CLAIMS,
+        "claim_to_headers": [
+            {"header_name": SUBJECT, "claim_name": "sub"},
+            {"header_name": TIER, "claim_name": "tier"},
+        ],
+        "remote_jwks": {
+            "http_uri": {"uri": "http://auth/.well-known/jwks.json", "cluster": JWKS_CLUSTER, "timeout": "2s"},
+            # A new key has to be published this long before it signs.
+            "cache_duration": "60s",
+            "async_fetch": {"fast_listener": True, "failed_refetch_duration": "1s"},
+        },
+        "jwt_cache_config": {"jwt_cache_size": 1000},
+    }
+
+
+def _external(settings: GatewaySettings) -> Config:
+    return {
+        "issuer": settings.external_issuer,
+        "audiences": [settings.external_audience],
+        "from_headers": _BEARER,
+        "forward": True,
+        "clock_skew_seconds": 5,
+        "payload_in_metadata": _EXTERNAL_CLAIMS,
+        "remote_jwks": {
+            "http_uri": {"uri": settings.external_jwks_uri, "cluster": EXTERNAL_CLUSTER, "timeout": "5s"},
+            "cache_duration": "300s",
+            "async_fetch": {"fast_listener": True, "failed_refetch_duration": "1s"},
+        },
+        "jwt_cache_config": {"jwt_cache_size": 1000},
+    }
+
+
+def _ext_authz() -> Config:
+    """auth is asked about every call that has no token of this mesh."""
+    ours = {"filter": JWT_AUTHN, "path": [{"key": _CLAIMS}, {"key": "iss"}], "value": {"present_match": True}}
+    return {
+        "@type": f"{_FILTERS}.ext_authz.v3.ExtAuthz",
+        "transport_api_version": "V3",
+        "grpc_service": {"envoy_grpc": {"cluster_name": "auth"}, "timeout": "1s"},
+        "filter_enabled_metadata": {**ours, "invert": True},
+        "allowed_headers": {"patterns": [{"exact": API_KEY}, {"exact": "authorization"}]},
+        "metadata_context_namespaces": [JWT_AUTHN],
+        "status_on_error": {"code": "ServiceUnavailable"},
+        "validate_mutations": True,
+        "failure_mode_allow": False,
+    }
+
+
+def _only_from(settings: GatewaySettings) -> Config:
+    networks = [
+        {"remote_ip": {"address_prefix": str(network.network_address), "prefix_len": network.prefixlen}}
+        for network in settings.admin_networks
+    ]
+    policy = {"permissions": [{"any": True}], "principals": networks}
+    rules = {"action": "ALLOW", "policies": {ADMIN_NETWORKS: policy}}
+    return {"@type": f"{_FILTERS}.rbac.v3.RBACPerRoute", "rbac": {"rules": rules}}
+
+
+def _host(uri: SplitResult) -> str:
+    assert uri.hostname is not None  # noqa: S101 - the settings have seen to it
+    return uri.hostname
+
+
+def _web_tls(host: str, settings: GatewaySettings) -> Config:
+    return {
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+            "sni": host,
+            "auto_san_validation": False,
+            "common_tls_context": {
+                "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+                "validation_context": {
+                    "trusted_ca": {"filename": str(settings.external_trust_bundle)},
+                    "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": host}}],
+                },
+            },
+        },
+    }

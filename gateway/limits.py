@@ -1,0 +1,170 @@
+"""How often each method may be called, as the contracts say: by Envoy's own buckets, or by auth for all gateways.
+
+Callers are told apart by user, address and tier; of public methods by address alone. A bucket is filled continuously,
+and holds at most what the contract allows in its span. A stream counts once, when it is opened.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from gateway.contracts import Method
+from gateway.settings import GatewaySettings
+from services.runtime.policy import ELEVATED, STANDARD
+
+Config = dict[str, Any]
+
+LOCAL = "envoy.filters.http.local_ratelimit"
+REFUSING, ALLOWING = "levimesh.ratelimit.refusing", "levimesh.ratelimit.allowing"
+"""The filters that let auth count: without its answer the one refuses calls, the other lets them pass."""
+DOMAIN = "levimesh"
+SUBJECT, TIER, ADDRESS = "x-levimesh-subject", "x-levimesh-tier", "x-levimesh-address"
+"""The headers that tell who calls; the gateway sets them, and drops what a client says in them."""
+
+RETRY_STEPS = (1, 2, 5, 10, 30, 60)
+"""The seconds after which a refused caller is told to try again: the smallest that is enough."""
+
+_COUNTED_CALLERS = 4096
+"""How many callers of a method have a bucket at a time; the one that has been away longest loses its own first."""
+_FILTERS = "type.googleapis.com/envoy.extensions.filters.http"
+_LOCAL = f"{_FILTERS}.local_ratelimit.v3.LocalRateLimit"
+_STAGES = {REFUSING: 0, ALLOWING: 1}
+
+
+def local_filter() -> Config:
+    """The filter of Envoy's own buckets; each route has its own."""
+    return {
+        "name": LOCAL,
+        "typed_config": {"@type": f"{_FILTERS}.local_ratelimit.v3.LocalRateLimit", "stat_prefix": "local"},
+    }
+
+
+def counting_filters() -> list[Config]:
+    """The filters that ask auth, for routes that say so."""
+    return [_counting(REFUSING), _counting(ALLOWING)]
+
+
+def limit_route(method: Method, settings: GatewaySettings) -> tuple[Config, list[Config]]:
+    """What the route of ``method`` needs: its filters' own configuration, and its ``rate_limits``."""
+    if settings.rate_limit_scale == 0:
+        return {}, []
+    if method.rate_limit.across_replicas:
+        stage = _STAGES[REFUSING if method.rate_limit.refused_in_outage else ALLOWING]
+        return {}, [{"stage": stage, "actions": actions} for actions in _counted(method)]
+    return {LOCAL: _buckets(method, settings.rate_limit_scale)}, []
+
+
+def retry_after(method: Method, scale: float) -> int:
+    """How long, in steps, a caller of the standard tier with an empty bucket waits for the next call."""
+    return _step(method.rate_limit.seconds / _calls(method, STANDARD, scale))
+
+
+def _counting(name: str) -> Config:
+    return {
+        "name": name,
+        "typed_config": {
+            "@type": f"{_FILTERS}.ratelimit.v3.RateLimit",
+            "domain": DOMAIN,
+            "stage": _STAGES[name],
+            "stat_prefix": name.rpartition(".")[2],
+            "timeout": "0.5s",
+            "failure_mode_deny": name == REFUSING,
+            "status_on_error": {"code": "ServiceUnavailable"},
+            "rate_limited_as_resource_exhausted": True,
+            "enable_x_ratelimit_headers": "DRAFT_VERSION_03",
+            "rate_limit_service": {
+                "grpc_service": {"envoy_grpc": {"cluster_name": "auth"}, "timeout": "0.5s"},
+                "transport_api_version": "V3",
+            },
+        },
+    }
+
+
+def _counted(method: Method) -> Iterable[list[Config]]:
+    """The descriptors that auth is asked about: method, address, and for known users subject and tier."""
+    first = [
+        {"generic_key": {"descriptor_key": "method", "descriptor_value": method.path}},
+        _header(ADDRESS, "address"),
+    ]
+    if method.public:
+        return [first]
+    return [[*first, _header(SUBJECT, "subject"), tier] for tier in (_elevated(), _any_other())]
+
+
+def _buckets(method: Method, scale: float) -> Config:
+    wait = str(retry_after(method, scale))
+    return {
+        "@type": _LOCAL,
+        "stat_prefix": "local",
+        # For calls that nothing can be said of; there should be none.
+        "token_bucket": _bucket(method, STANDARD, scale),
+        "always_consume_default_token_bucket": False,
+        "filter_enabled": {"default_value": {"numerator": 100}},
+        "filter_enforced": {"default_value": {"numerator": 100}},
+        "rate_limited_as_resource_exhausted": True,
+        "enable_x_ratelimit_headers": "DRAFT_VERSION_03",
+        "response_headers_to_add": [{"header": {"key": "retry-after", "value": wait}}],
+        "max_dynamic_descriptors": _COUNTED_CALLERS,
+        **_told_apart(method, scale),
+    }
+
+
+def _told_apart(method: Method, scale: float) -> Config:
+    """Which bucket a call takes from. Entries without a value stand for any, each with a bucket of its own."""
+    if method.public:
+        return {
+            "rate_limits": [{"actions": [_NETWORK]}],
+            "descriptors": [{"entries": [_ANY_NETWORK], "token_bucket": _bucket(method, STANDARD, scale)}],
+        }
+    who, any_caller = [_header(SUBJECT, "subject"), _NETWORK], [{"key": "subject"}, _ANY_NETWORK]
+    return {
+        "rate_limits": [{"actions": [tier, *who]} for tier in (_elevated(), _any_other())],
+        "descriptors": [
+            {
+                "entries": [{"key": "tier", "value": tier}, *any_caller],
+                "token_bucket": _bucket(method, tier, scale),
+            }
+            for tier in (ELEVATED, STANDARD)
+        ],
+    }
+
+
+# Whoever has one address of IPv6 has 2^64 of them.
+_NETWORK: Config = {"masked_remote_address": {"v4_prefix_mask_len": 32, "v6_prefix_mask_len": 64}}
+_ANY_NETWORK = {"key": "masked_remote_address"}
+
+
+def _header(name: str, key: str) -> Config:
+    return {"request_headers": {"header_name": name, "descriptor_key": key}}
+
+
+def _elevated() -> Config:
+    return _tier(ELEVATED, expect_match=True)
+
+
+def _any_other() -> Config:
+    return _tier(STANDARD, expect_match=False)
+
+
+def _tier(said: str, *, expect_match: bool) -> Config:
+    return {
+        "header_value_match": {
+            "descriptor_key": "tier",
+            "descriptor_value": said,
+            "expect_match": expect_match,
+            "headers": [{"name": TIER, "string_match": {"exact": ELEVATED}}],
+        }
+    }
+
+
+def _bucket(method: Method, tier: str, scale: float) -> Config:
+    calls = _calls(method, tier, scale)
+    return {"max_tokens": calls, "tokens_per_fill": calls, "fill_interval": f"{method.rate_limit.seconds:.3f}s"}
+
+
+def _calls(method: Method, tier: str, scale: float) -> int:
+    return max(1, math.ceil(method.rate_limit.calls[tier] * scale))
+
+
+def _step(seconds: float) -> int:
+    return next((step for step in RETRY_STEPS if seconds <= step), RETRY_STEPS[-1])
