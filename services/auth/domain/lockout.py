@@ -27,7 +27,8 @@ class FailedLogins:
         if self.last_time is None or self.count < _FREE_FAILURES or self._forgotten(now):
             return timedelta()
         doublings = min(self.count - _FREE_FAILURES, 10)
-        return max(timedelta(), self.last_time + min(timedelta(seconds=2**doublings), _LONGEST) - now)
+        delay = min(timedelta(seconds=2**doublings), _LONGEST)
+        return min(max(self.last_time + delay - now, timedelta()), delay)
 
     def _forgotten(self, now: datetime) -> bool:
         return self.last_time is None or self.last_time <= forgotten_before(now)
