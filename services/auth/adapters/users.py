@@ -50,8 +50,8 @@ class SqlUsers:
 
     async def page(self, after: str, limit: int) -> Sequence[User]:
         async with self._engine.connect() as connection:
-            found = await connection.execute(_users().where(_name > after).order_by(_name).limit(limit))
-            return [_user(row) for row in found]
+            found = await connection.execute(select_users().where(_name > after).order_by(_name).limit(limit))
+            return [user_of(row) for row in found]
 
     async def change(self, user_id: str, change: Callable[[User], User]) -> User:
         async with self._engine.begin() as connection:
@@ -81,17 +81,17 @@ class SqlUsers:
 
     async def _one(self, condition: ColumnElement[bool]) -> Account | None:
         async with self._engine.connect() as connection:
-            row = (await connection.execute(_users().where(condition))).one_or_none()
-        return None if row is None else Account(_user(row), row.password_hash)
+            row = (await connection.execute(select_users().where(condition))).one_or_none()
+        return None if row is None else Account(user_of(row), row.password_hash)
 
 
 async def _to_be_changed(connection: AsyncConnection, user_id: str) -> User:
     """The user, whom nobody else changes until the transaction ends; nor are admins changed meanwhile."""
     await one_at_a_time(connection, "auth change of users")
-    found = await connection.execute(_users().where(users.c.user_id == user_id).with_for_update(of=users))
+    found = await connection.execute(select_users().where(users.c.user_id == user_id).with_for_update(of=users))
     if (row := found.one_or_none()) is None:
         raise UserNotFound(user_id)
-    return _user(row)
+    return user_of(row)
 
 
 async def _need_another_admin(connection: AsyncConnection, user_id: str) -> None:
@@ -100,7 +100,8 @@ async def _need_another_admin(connection: AsyncConnection, user_id: str) -> None
         raise LastAdmin(user_id)
 
 
-def _users() -> Select[Any]:
+def select_users() -> Select[Any]:
+    """Users, with all that ``user_of`` needs."""
     return select(users, _totp_enrolled.label("totp_enrolled"))
 
 
@@ -124,7 +125,8 @@ def _changeable(user: User) -> dict[str, object]:
     }
 
 
-def _user(row: Row[Any]) -> User:
+def user_of(row: Row[Any]) -> User:
+    """The user in a row of ``select_users``."""
     return User(
         user_id=row.user_id,
         username=row.username,
