@@ -45,7 +45,7 @@ def up(
     patience: Annotated[float, typer.Option(help="Give up when nothing has moved for so many seconds.", min=1)] = 180.0,
 ) -> None:
     """Start the mesh and watch it; Ctrl-C stops it in order. A state folder is continued where it was left."""
-    settings, folder = _settings(state)
+    settings, folder = settings_and_state(state)
     was_running = launch.is_running(folder)
     if was_running and (source is not None or speed is not None):
         fail("the mesh is running; to change its source or speed, stop it first with: levimesh down")
@@ -79,7 +79,7 @@ def up(
 @app.command()
 def down(state: StateFolder = None) -> None:
     """Stop the mesh in order."""
-    _, folder = _settings(state)
+    _, folder = settings_and_state(state)
     if not asyncio.run(_show_while(folder, launch.down)):
         console.print("Nothing runs here.")
         return
@@ -91,7 +91,7 @@ def status(
     state: StateFolder = None, *, as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False
 ) -> None:
     """Show the processes. The exit code is 0 when all are ready, else 1."""
-    _, folder = _settings(state)
+    _, folder = settings_and_state(state)
     answer = _ask(folder, "status")
     if as_json:
         console.out(json.dumps(answer, indent=2))
@@ -107,7 +107,7 @@ def restart(
     process: Annotated[str, typer.Argument(help="Its name, as in `levimesh status`.")], state: StateFolder = None
 ) -> None:
     """Restart one process in good order and wait until it is ready."""
-    _, folder = _settings(state)
+    _, folder = settings_and_state(state)
     _ask(folder, "restart", seconds=120.0, name=process)
     console.print(f"{process} is ready again.")
 
@@ -121,7 +121,7 @@ def show_logs(
     state: StateFolder = None,
 ) -> None:
     """Show what the processes have logged."""
-    _, folder = _settings(state)
+    _, folder = settings_and_state(state)
     known = {path.stem: path for path in sorted(folder.logs.glob("*.log"))}
     if process is not None and process not in known:
         fail(f"there is no log of {process}; there are {', '.join(known) or 'none'}")
@@ -194,7 +194,8 @@ def _introduce(status: launch.Status, folder: State, *, first: bool) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _settings(state: Path | None) -> tuple[StackSettings, State]:
+def settings_and_state(state: Path | None) -> tuple[StackSettings, State]:
+    """The settings of the stack, and its state folder; ends with an explanation when they cannot be used."""
     try:
         settings = StackSettings() if state is None else StackSettings(state=state)
     except ValidationError as error:

@@ -201,7 +201,8 @@ class Authority:
         if not path.exists() or not path.with_name("private_key.pem").exists():
             return True
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
-        return not issuer.has_issued(certificate) or certificate.not_valid_after_utc - self.now() <= self.life / 2
+        half_of_its_life = (certificate.not_valid_after_utc - issue_time(certificate)) / 2
+        return not issuer.has_issued(certificate) or certificate.not_valid_after_utc - self.now() <= half_of_its_life
 
     def _issue(self, name: str, issuer: Issuer) -> None:
         names = names_of_this_machine() if name == EDGE else names_of_workload(name)

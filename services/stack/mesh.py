@@ -27,6 +27,7 @@ from services.stack.topology import processes, workload_files
 _log = logging.getLogger(__name__)
 
 _CHORES_SECONDS = 60.0
+_CERTIFICATES_SECONDS = 2.0
 _RETRY_SECONDS = 0.5
 _WHOLE_SECONDS = 15.0
 _HOPELESS_FAILURES = 4
@@ -42,7 +43,12 @@ class Mesh:
         self._started = time.time()
         self._seconds_to_ready = 0.0
         self._stopping = False
-        self._authority = Authority.open(state.certificates, state.authority_key)
+        self._authority = Authority.open(
+            state.certificates,
+            state.authority_key,
+            life=settings.certificate_life,
+            overlap=settings.authority_overlap,
+        )
         self._files: WorkloadFiles = workload_files(state, "stack")
         self._progress = Progress(settings.target("marketdata"), settings.target("prediction"), self._files)
         self._supervisor = Supervisor(processes(settings, state, Secrets.of(state), memory), self._write_down)
@@ -52,7 +58,8 @@ class Mesh:
         """Everything runs; at the end it is stopped in order."""
         self._authority.renew()
         self._supervisor.start()
-        work = [asyncio.create_task(each) for each in (self._settle(), self._progress.follow(), self._do_chores())]
+        duties = (self._settle(), self._progress.follow(), self._keep_certificates(), self._do_chores())
+        work = [asyncio.create_task(each) for each in duties]
         try:
             yield
         finally:
@@ -119,13 +126,21 @@ class Mesh:
     async def _start_strategy(self) -> None:
         await start_strategy(embedded(self._state.path))
 
+    async def _keep_certificates(self) -> None:
+        """Keep the certificates young, and let a new authority take over when its time has come."""
+        while True:
+            await asyncio.sleep(_CERTIFICATES_SECONDS)
+            try:
+                if renewed := await asyncio.to_thread(self._authority.renew):
+                    _log.info("certificates renewed", extra={"workloads": renewed})
+            except (OSError, ValueError):
+                _log.exception("certificates cannot be renewed")
+
     async def _do_chores(self) -> None:
-        """Keep the certificates young and the logs small."""
+        """Keep the logs small."""
         while True:
             await asyncio.sleep(_CHORES_SECONDS)
             try:
-                if renewed := self._authority.renew():
-                    _log.info("certificates renewed", extra={"workloads": renewed})
                 for path in self._state.logs.glob("*.log"):
                     rotate(path)
             except OSError:

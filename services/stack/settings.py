@@ -1,6 +1,7 @@
 """The settings of the embedded stack."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 
 from pydantic import Field
@@ -41,6 +42,11 @@ class StackSettings(BaseSettings):
     redis_port: int = Field(default=15379, ge=1, le=65535)
     """Port of Redis."""
 
+    certificate_life_seconds: int = Field(default=3600, ge=120)
+    """How long the certificates are good that the stack issues; they are renewed at half of it."""
+    authority_overlap_seconds: int = Field(default=15, ge=0)
+    """How long two authorities are trusted before, and again after, the new one takes over from the old one."""
+
     def port(self, service: str) -> int:
         """The port of one of the SERVICES."""
         ports: Mapping[str, int] = {
@@ -50,6 +56,16 @@ class StackSettings(BaseSettings):
             "trading": self.trading_port,
         }
         return ports[service]
+
+    @property
+    def certificate_life(self) -> timedelta:
+        """``certificate_life_seconds`` as a duration."""
+        return timedelta(seconds=self.certificate_life_seconds)
+
+    @property
+    def authority_overlap(self) -> timedelta:
+        """``authority_overlap_seconds`` as a duration."""
+        return timedelta(seconds=self.authority_overlap_seconds)
 
     def target(self, service: str) -> str:
         """``host:port`` of one of the SERVICES."""

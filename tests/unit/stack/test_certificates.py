@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from services.stack.certificates import EDGE, Authority
+from services.stack.certificates import EDGE, Authority, CertificateRefused
 
+OVERLAP = timedelta(seconds=20)
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -18,7 +19,7 @@ class Time:
 
 
 def an_authority(folder: Path, time: Time) -> Authority:
-    return Authority.open(folder / "certificates", folder / "authority.pem", now=time)
+    return Authority.open(folder / "certificates", folder / "authority.pem", overlap=OVERLAP, now=time)
 
 
 def certificate(folder: Path, workload: str) -> x509.Certificate:
@@ -85,3 +86,107 @@ def test_private_keys_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     keys = [tmp_path / "authority.pem", tmp_path / "certificates" / "auth" / "private_key.pem"]
 
     assert [oct(key.stat().st_mode & 0o777) for key in keys] == ["0o600", "0o600"]
+
+
+def test_whoever_was_issued_a_certificate_once_is_renewed_with_the_others(tmp_path: Path) -> None:
+    time = Time()
+    authority = an_authority(tmp_path, time)
+    authority.renew(["auth"])
+    authority.issue("newcomer")
+
+    time.now += timedelta(minutes=31)
+
+    assert authority.renew(["auth"]) == ["auth", EDGE, "newcomer"]
+    assert names(tmp_path, "newcomer").get_values_for_type(x509.UniformResourceIdentifier) == [
+        "spiffe://levimesh/newcomer"
+    ]
+
+
+@pytest.mark.parametrize("name", ["", EDGE, "Trading", "a/b", "..", "../auth", "1st", "a b", "a.b", "a\n", "x" * 64])
+def test_a_name_that_no_workload_can_have_is_refused(tmp_path: Path, name: str) -> None:
+    authority = an_authority(tmp_path, Time())
+
+    with pytest.raises(CertificateRefused, match="cannot be the name of a workload"):
+        authority.issue(name)
+
+    assert authority.issued() == {}
+
+
+def test_certificates_are_replaced_at_once_when_that_is_asked(tmp_path: Path) -> None:
+    authority = an_authority(tmp_path, Time())
+    authority.renew(["auth", "trading"])
+    before = authority.issued()
+
+    assert authority.reissue(["auth"]) == ["auth"]
+    assert {name for name, each in authority.issued().items() if each != before[name]} == {"auth"}
+    assert set(authority.reissue()) == {"auth", "trading", EDGE}
+    assert authority.issued()["trading"] != before["trading"]
+
+
+def test_who_has_no_certificate_cannot_have_it_replaced(tmp_path: Path) -> None:
+    authority = an_authority(tmp_path, Time())
+    authority.renew(["auth"])
+
+    with pytest.raises(CertificateRefused, match="no certificate of nobody; there are auth, edge"):
+        authority.reissue(["auth", "nobody"])
+
+
+def test_a_new_authority_is_trusted_before_it_issues_and_the_old_one_until_nobody_shows_it(tmp_path: Path) -> None:
+    time = Time()
+    authority = an_authority(tmp_path, time)
+    authority.renew(["auth"])
+    old = authority.certificate
+
+    authority.succeed()
+    new = next(each for each in authority.trusted() if each != old)
+    assert (authority.renew(["auth"]), authority.certificate) == ([], old)
+
+    time.now += OVERLAP
+    assert authority.renew(["auth"]) == ["auth", EDGE]
+    assert (authority.certificate, authority.trusted()) == (new, [old, new])
+    certificate(tmp_path, "auth").verify_directly_issued_by(new)
+
+    time.now += OVERLAP
+    assert authority.renew(["auth"]) == []
+    assert authority.trusted() == [new]
+    assert not authority.is_changing
+
+
+def test_an_authority_is_not_replaced_while_it_is_being_replaced(tmp_path: Path) -> None:
+    authority = an_authority(tmp_path, Time())
+    authority.succeed()
+
+    with pytest.raises(CertificateRefused, match="being replaced already"):
+        authority.succeed()
+
+
+def test_an_authority_is_replaced_by_itself_a_month_before_its_end(tmp_path: Path) -> None:
+    time = Time()
+    authority = an_authority(tmp_path, time)
+    authority.renew(["auth"])
+
+    time.now = authority.certificate.not_valid_after_utc - timedelta(days=31)
+    authority.renew(["auth"])
+    assert not authority.is_changing
+
+    time.now += timedelta(days=2)
+    authority.renew(["auth"])
+    assert authority.is_changing
+
+
+@pytest.mark.parametrize("lost", ["next_authority.pem", "authority.pem"])
+def test_a_succession_of_which_a_key_is_lost_does_not_end_in_a_mesh_that_trusts_nobody(
+    tmp_path: Path, lost: str
+) -> None:
+    time = Time()
+    authority = an_authority(tmp_path, time)
+    authority.renew(["auth"])
+    authority.succeed()
+    (tmp_path / lost).unlink()
+
+    for _ in range(3):
+        time.now += OVERLAP
+        authority.renew(["auth"])
+
+    assert authority.trusted() == [authority.certificate]
+    certificate(tmp_path, "auth").verify_directly_issued_by(authority.certificate)
