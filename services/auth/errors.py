@@ -23,6 +23,47 @@ class CredentialsInvalid(Unauthenticated):
         super().__init__("the user name or the password is wrong")
 
 
+class SecondFactorRequired(Unauthenticated):
+    """The password is right, and the user has a second factor."""
+
+    reason = "SECOND_FACTOR_REQUIRED"
+
+    def __init__(self) -> None:
+        super().__init__("you have a second factor; send its code too")
+
+
+class RefreshTokenInvalid(Unauthenticated):
+    """The refresh token is not known, has expired, or its session has ended; which of them is not told."""
+
+    reason = "REFRESH_TOKEN_INVALID"
+
+    def __init__(self) -> None:
+        super().__init__("the refresh token is not good, or its session has ended; log in again")
+
+
+class RefreshTokenReused(Unauthenticated):
+    """The refresh token was used before."""
+
+    reason = "REFRESH_TOKEN_REUSED"
+
+    def __init__(self, *, ended: bool) -> None:
+        if ended:
+            super().__init__(
+                "the refresh token was used before, by you or by a thief; its session has ended, log in again"
+            )
+        else:
+            super().__init__("the refresh token was used a moment ago; go on with the one that was given for it")
+
+
+class SessionNotFound(NotFound):
+    """The caller has no such session."""
+
+    reason = "SESSION_NOT_FOUND"
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(f"there is no session {session_id}", session_id=session_id)
+
+
 class UsernameTaken(AlreadyExists):
     """Another user has the name."""
 
@@ -152,3 +193,22 @@ class GrantNotAllowed(PermissionDenied):
     """A key would have what its owner does not have."""
 
     reason = "GRANT_NOT_ALLOWED"
+
+
+class CountingUnavailable(Unavailable):
+    """Calls cannot be counted for all gateways together."""
+
+    reason = "DEPENDENCY_UNAVAILABLE"
+    retry_after = 1.0
+
+    def __init__(self) -> None:
+        super().__init__("calls of this method cannot be counted now; try again in a second", part="redis")
+
+
+class MethodUnknown(InvalidArgument):
+    """No contract has a method of this path that users reach."""
+
+    reason = "FIELD_VIOLATION"
+
+    def __init__(self, method: str) -> None:
+        super().__init__(f"there is no method {method} with a rate limit")

@@ -1,0 +1,122 @@
+"""What is remembered of API keys between two calls: the key as it just was, and that it was used."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import bindparam, or_, update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.auth.adapters.tables import api_keys
+from services.auth.domain.api_keys import StoredKey
+
+_log = logging.getLogger(__name__)
+
+_OLDEST = 1.0
+_REMEMBERED = 10_000
+_WRITTEN_EVERY = 20.0
+
+
+@dataclass(frozen=True)
+class _Reading:
+    began: float
+    answer: "asyncio.Future[StoredKey | None]"
+
+
+class RecentKeys:
+    """Keys as they were at most a second ago: of many calls with one key, one in a second reads it."""
+
+    def __init__(
+        self, find: Callable[[str], Awaitable[StoredKey | None]], monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._find = find
+        self._monotonic = monotonic
+        self._readings: dict[str, _Reading] = {}
+
+    async def find(self, prefix: str) -> StoredKey | None:
+        now = self._monotonic()
+        reading = self._readings.get(prefix)
+        if reading is None or now - reading.began >= _OLDEST:
+            reading = self._read(prefix, now)
+        # A caller that gives up leaves the reading to the others.
+        return await asyncio.shield(reading.answer)
+
+    def _read(self, prefix: str, now: float) -> _Reading:
+        if len(self._readings) >= _REMEMBERED:
+            self._readings = {name: known for name, known in self._readings.items() if now - known.began < _OLDEST}
+        reading = self._readings[prefix] = _Reading(now, asyncio.ensure_future(self._find(prefix)))
+
+        def done(answer: "asyncio.Future[StoredKey | None]") -> None:
+            if (answer.cancelled() or answer.exception() is not None) and self._readings.get(prefix) is reading:
+                del self._readings[prefix]
+
+        reading.answer.add_done_callback(done)
+        return reading
+
+
+class LazyUses:
+    """Uses of keys by the minute, written together: a key that is used all day costs one row in a minute."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._unwritten: dict[str, datetime] = {}
+        self._written: dict[str, datetime] = {}
+
+    def note(self, key_id: str, now: datetime) -> None:
+        minute = now.replace(second=0, microsecond=0)
+        if self._written.get(key_id) != minute:
+            self._unwritten[key_id] = minute
+
+    async def write(self) -> None:
+        """Write what has been noted since the last time."""
+        noted, self._unwritten = self._unwritten, {}
+        if not noted:
+            return
+        try:
+            async with self._engine.begin() as connection:
+                # In one order, so that replicas that write at once wait for each other and never block each other.
+                await connection.execute(_LATER_USE, [{"key": key, "minute": noted[key]} for key in sorted(noted)])
+        except BaseException:
+            self._unwritten = {**noted, **self._unwritten}
+            raise
+        newest = max(noted.values())
+        self._written = {key: minute for key, minute in {**self._written, **noted}.items() if minute == newest}
+
+    @asynccontextmanager
+    async def written_lazily(self) -> AsyncIterator[None]:
+        """Write every now and then, and once more at the end."""
+        task = asyncio.create_task(self._keep_writing(), name="uses of API keys")
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            await self._try_to_write()
+
+    async def _keep_writing(self) -> None:
+        while True:
+            await asyncio.sleep(_WRITTEN_EVERY)
+            await self._try_to_write()
+
+    async def _try_to_write(self) -> None:
+        try:
+            await self.write()
+        except (OSError, SQLAlchemyError) as error:
+            # They are written the next time; a key works without.
+            _log.warning("cannot write when API keys were used", extra={"error": type(error).__name__})
+
+
+_LATER_USE = (
+    update(api_keys)
+    .where(
+        api_keys.c.key_id == bindparam("key"),
+        or_(api_keys.c.last_use_time.is_(None), api_keys.c.last_use_time < bindparam("minute")),
+    )
+    .values(last_use_time=bindparam("minute"))
+)

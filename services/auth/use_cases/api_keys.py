@@ -1,0 +1,179 @@
+"""What is done with API keys, one callable each."""
+
+import secrets
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from services.auth.domain.api_keys import (
+    LIFETIME,
+    ApiKey,
+    check_grant,
+    hash_of,
+    network,
+    new_prefix,
+    new_secret,
+    prefix_of,
+)
+from services.auth.domain.tokens import AccessToken, Grant, Scope
+from services.auth.domain.users import RateTier
+from services.auth.errors import AddressNotAllowed, ApiKeyInvalid, ApiKeyNotFound, UserNotFound
+from services.auth.ports.api_keys import ApiKeys, KeyUses, OpenKeys
+from services.auth.ports.sessions import Tokens
+from services.auth.ports.users import Users
+from services.runtime.clock import Clock
+from services.runtime.errors import FieldViolations
+
+RandomBytes = Callable[[int], bytes]
+Place = tuple[datetime, str]
+"""Where a page of keys begins: after the key that was made then and has this id."""
+
+
+class CreateApiKey:
+    """Make a key for its owner; nobody sees its secret again."""
+
+    def __init__(
+        self,
+        keys: ApiKeys,
+        users: Users,
+        now: Clock,
+        new_id: Callable[[], UUID],
+        random_bytes: RandomBytes = secrets.token_bytes,
+    ) -> None:
+        self._keys = keys
+        self._users = users
+        self._now = now
+        self._new_id = new_id
+        self._random_bytes = random_bytes
+
+    async def __call__(
+        self,
+        owner_id: str,
+        name: str,
+        scopes: frozenset[Scope],
+        networks: Sequence[str],
+        tier: RateTier | None,
+        lifetime: timedelta | None,
+    ) -> tuple[ApiKey, str]:
+        """The key and its secret. Raises GrantNotAllowed."""
+        owner = await self._users.by_id(owner_id)
+        if owner is None:
+            raise UserNotFound(owner_id)
+        check_grant(owner, scopes, tier)
+        now = self._now()
+        key = ApiKey(
+            key_id=str(self._new_id()),
+            user_id=owner.user_id,
+            name=name,
+            prefix=new_prefix(self._random_bytes),
+            scopes=scopes,
+            networks=_networks(networks),
+            given_tier=tier,
+            create_time=now,
+            expire_time=now + (lifetime or LIFETIME),
+        )
+        secret = new_secret(key.prefix, self._random_bytes)
+        await self._keys.add(key, hash_of(secret))
+        return key, secret
+
+
+class ListApiKeys:
+    """A page of a user's keys, the newest first, those that have ended too."""
+
+    def __init__(self, keys: ApiKeys) -> None:
+        self._keys = keys
+
+    async def __call__(self, owner_id: str, after: Place | None, size: int) -> tuple[Sequence[ApiKey], Place | None]:
+        """At most ``size`` keys after ``after``, and where to go on (None when these are the last)."""
+        keys = await self._keys.of_user(owner_id, after, size + 1)
+        last = keys[size - 1] if len(keys) > size else None
+        return keys[:size], None if last is None else (last.create_time, last.key_id)
+
+
+class RotateApiKey:
+    """Give a key another secret; the one so far is good for a while."""
+
+    def __init__(self, keys: ApiKeys, now: Clock, random_bytes: RandomBytes = secrets.token_bytes) -> None:
+        self._keys = keys
+        self._now = now
+        self._random_bytes = random_bytes
+
+    async def __call__(self, owner_id: str, key_id: str, overlap: timedelta) -> tuple[ApiKey, str]:
+        """The key and its new secret. Raises ApiKeyNotFound, for a key that has ended too."""
+        now = self._now()
+        prefix = await self._keys.prefix(key_id, owner_id, now)
+        if prefix is None:
+            raise ApiKeyNotFound(key_id)
+        secret = new_secret(prefix, self._random_bytes)
+        key = await self._keys.rotate(key_id, owner_id, hash_of(secret), now + overlap, now)
+        if key is None:
+            raise ApiKeyNotFound(key_id)
+        return key, secret
+
+
+class RevokeApiKey:
+    """End a key and its tokens."""
+
+    def __init__(self, keys: ApiKeys, now: Clock) -> None:
+        self._keys = keys
+        self._now = now
+
+    async def __call__(self, key_id: str, owner_id: str | None) -> None:
+        """End a key of ``owner_id``, or of anybody without one. Raises ApiKeyNotFound."""
+        if not await self._keys.revoke(key_id, owner_id, self._now()):
+            raise ApiKeyNotFound(key_id)
+
+
+class AuthenticateApiKey:
+    """Find out for whom, and how far, a secret is good."""
+
+    def __init__(self, keys: OpenKeys, uses: KeyUses, now: Clock) -> None:
+        self._keys = keys
+        self._uses = uses
+        self._now = now
+
+    async def __call__(self, secret: str, address: str) -> Grant:
+        """What a token for it may say. Raises ApiKeyInvalid, and AddressNotAllowed for a good key used elsewhere."""
+        prefix = prefix_of(secret)
+        stored = None if prefix is None else await self._keys.find(prefix)
+        now = self._now()
+        until = None if stored is None else stored.opened_until(secret, now)
+        if stored is None or until is None or stored.owner.disabled:
+            raise ApiKeyInvalid
+        if not stored.key.allows(address):
+            raise AddressNotAllowed(address)
+        self._uses.note(stored.key.key_id, now)
+        return stored.key.grant(stored.owner, until)
+
+
+class ExchangeApiKey:
+    """Give a token for a secret: while nothing has changed, the same for many calls."""
+
+    _REMAINING = timedelta(seconds=60)
+    _REMEMBERED = 10_000
+
+    def __init__(self, authenticate: AuthenticateApiKey, tokens: Tokens, now: Clock) -> None:
+        self._authenticate = authenticate
+        self._tokens = tokens
+        self._now = now
+        self._issued: dict[Grant, tuple[datetime, AccessToken]] = {}
+
+    async def __call__(self, secret: str, address: str) -> tuple[Grant, AccessToken]:
+        """What the token says, and the token. Raises as AuthenticateApiKey does."""
+        grant = await self._authenticate(secret, address)
+        now = self._now()
+        known = self._issued.get(grant)
+        if known is not None and now < known[0]:
+            return grant, known[1]
+        token = self._tokens.issue(grant, now)
+        if len(self._issued) >= self._REMEMBERED:
+            self._issued = {each: issued for each, issued in self._issued.items() if now < issued[0]}
+        self._issued[grant] = (now + timedelta(seconds=token.seconds) - self._REMAINING, token)
+        return grant, token
+
+
+def _networks(asked: Sequence[str]) -> tuple[str, ...]:
+    try:
+        return tuple(dict.fromkeys(map(network, asked)))
+    except ValueError as error:
+        raise FieldViolations({"allowed_networks": f"{error}; give an address or a network"}) from error
