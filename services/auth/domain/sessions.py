@@ -28,6 +28,11 @@ class Session:
     origin: Origin
     end_time: datetime | None = None
 
+    @classmethod
+    def begun(cls, session_id: str, user_id: str, now: datetime, origin: Origin, rules: "SessionRules") -> "Session":
+        """A session that begins ``now``."""
+        return cls(session_id, user_id, now, now, rules.expires(now, now), origin)
+
     def is_active(self, now: datetime) -> bool:
         """Whether it has neither ended nor expired."""
         return self.end_time is None and now < self.expire_time

@@ -29,8 +29,8 @@ class RefreshTokens(Protocol):
     def seal(self, token: str, answer: SessionTokens) -> bytes:
         """``answer``, so that it can be read by whoever has ``token``, and by nobody else."""
 
-    def open(self, token: str, sealed: bytes) -> SessionTokens:
-        """The answer that ``seal`` was given with this token."""
+    def open(self, token: str, sealed: bytes, session_id: str) -> SessionTokens:
+        """The answer, of this session, that ``seal`` was given with this token."""
 
 
 class Presented(Protocol):

@@ -1,0 +1,146 @@
+"""Sessions and refresh tokens in PostgreSQL."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row, Update, delete, func, insert, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from services.auth.adapters.revocations import revoke
+from services.auth.adapters.tables import refresh_tokens, sessions, users
+from services.auth.adapters.users import select_users, user_of
+from services.auth.domain.sessions import Exchange, Origin, RefreshToken, Session
+from services.auth.domain.users import User
+
+_KEPT_AFTER_ITS_END = timedelta(days=1)
+_NOT_ENDED = sessions.c.end_time.is_(None)
+
+
+class SqlSessions:
+    """The tables ``auth.sessions`` and ``auth.refresh_tokens``."""
+
+    def __init__(self, engine: AsyncEngine, *, answers_kept: timedelta) -> None:
+        self._engine = engine
+        self._answers_kept = answers_kept
+
+    async def begin(self, session: Session, fingerprint: bytes) -> None:
+        async with self._engine.begin() as connection:
+            await connection.execute(insert(sessions).values(_row(session)))
+            await _add_token(connection, fingerprint, session.session_id)
+
+    @asynccontextmanager
+    async def present(self, fingerprint: bytes) -> "AsyncIterator[PresentedInSql | None]":
+        async with self._engine.begin() as connection:
+            yield await _present(connection, fingerprint)
+
+    async def end(self, session_id: str, user_id: str, now: datetime) -> bool | None:
+        its = (sessions.c.session_id == session_id, sessions.c.user_id == user_id)
+        async with self._engine.begin() as connection:
+            if await _end(connection, update(sessions).where(*its), now):
+                return True
+            known = await connection.scalar(select(func.count()).select_from(sessions).where(*its))
+            return False if known else None
+
+    async def end_all_of_user(self, user_id: str, now: datetime, *, but: str | None = None) -> int:
+        theirs = update(sessions).where(sessions.c.user_id == user_id, sessions.c.expire_time > now)
+        if but is not None:
+            theirs = theirs.where(sessions.c.session_id != but)
+        async with self._engine.begin() as connection:
+            return await _end(connection, theirs, now)
+
+    async def active_of_user(
+        self, user_id: str, now: datetime, after: tuple[datetime, str] | None, limit: int
+    ) -> Sequence[Session]:
+        position = tuple_(sessions.c.create_time, sessions.c.session_id)
+        theirs = select(sessions).where(sessions.c.user_id == user_id, _NOT_ENDED, sessions.c.expire_time > now)
+        if after is not None:
+            theirs = theirs.where(position < after)
+        newest_first = theirs.order_by(sessions.c.create_time.desc(), sessions.c.session_id.desc()).limit(limit)
+        async with self._engine.connect() as connection:
+            return [_session(row) for row in await connection.execute(newest_first)]
+
+    async def forget(self, now: datetime) -> None:
+        too_late = (refresh_tokens.c.answer.is_not(None), refresh_tokens.c.use_time < now - self._answers_kept)
+        long_ago = now - _KEPT_AFTER_ITS_END
+        async with self._engine.begin() as connection:
+            await connection.execute(update(refresh_tokens).where(*too_late).values(answer=None))
+        async with self._engine.begin() as connection:
+            over = (sessions.c.expire_time < long_ago) | (sessions.c.end_time < long_ago)
+            await connection.execute(delete(sessions).where(over))
+
+
+class PresentedInSql:
+    """A refresh token and its session, locked until the transaction of ``connection`` ends."""
+
+    def __init__(self, connection: AsyncConnection, token: RefreshToken, session: Session, user: User) -> None:
+        self._connection = connection
+        self.token = token
+        self.session = session
+        self.user = user
+
+    async def exchange(self, exchange: Exchange, successor: bytes, session: Session) -> None:
+        used = update(refresh_tokens).where(refresh_tokens.c.fingerprint == self.token.fingerprint)
+        renewed = update(sessions).where(sessions.c.session_id == session.session_id)
+        await self._connection.execute(
+            used.values(use_time=exchange.time, request_id=exchange.request_id, answer=exchange.answer)
+        )
+        await _add_token(self._connection, successor, session.session_id)
+        await self._connection.execute(
+            renewed.values(refresh_time=session.refresh_time, expire_time=session.expire_time)
+        )
+
+    async def end(self, now: datetime) -> None:
+        await _end(self._connection, update(sessions).where(sessions.c.session_id == self.session.session_id), now)
+
+
+async def _present(connection: AsyncConnection, fingerprint: bytes) -> PresentedInSql | None:
+    both = select(refresh_tokens, sessions).join(sessions, refresh_tokens.c.session_id == sessions.c.session_id)
+    this_one = both.where(refresh_tokens.c.fingerprint == fingerprint).with_for_update(of=[refresh_tokens, sessions])
+    row = (await connection.execute(this_one)).one_or_none()
+    if row is None:
+        return None
+    # Only now: whoever held the lock may have waited for a change of the user.
+    user = (await connection.execute(select_users().where(users.c.user_id == row.user_id))).one_or_none()
+    if user is None:
+        return None
+    exchange = None if row.use_time is None else Exchange(row.use_time, row.request_id, row.answer)
+    return PresentedInSql(connection, RefreshToken(fingerprint, exchange), _session(row), user_of(user))
+
+
+async def _add_token(connection: AsyncConnection, fingerprint: bytes, session_id: str) -> None:
+    await connection.execute(insert(refresh_tokens).values(fingerprint=fingerprint, session_id=session_id))
+
+
+async def _end(connection: AsyncConnection, these: Update, now: datetime) -> int:
+    """End the sessions of ``these`` that have not ended, and list them as revoked; how many there were."""
+    ended = await connection.execute(these.where(_NOT_ENDED).values(end_time=now).returning(sessions.c.session_id))
+    session_ids = ended.scalars().all()
+    await revoke(connection, *session_ids)
+    return len(session_ids)
+
+
+def _row(session: Session) -> dict[str, object]:
+    return {
+        "session_id": session.session_id,
+        "user_id": session.user_id,
+        "create_time": session.create_time,
+        "refresh_time": session.refresh_time,
+        "expire_time": session.expire_time,
+        "end_time": session.end_time,
+        "address": session.origin.address,
+        "user_agent": session.origin.user_agent,
+    }
+
+
+def _session(row: Row[Any]) -> Session:
+    return Session(
+        session_id=row.session_id,
+        user_id=row.user_id,
+        create_time=row.create_time,
+        refresh_time=row.refresh_time,
+        expire_time=row.expire_time,
+        origin=Origin(row.address, row.user_agent),
+        end_time=row.end_time,
+    )
