@@ -3,6 +3,8 @@
 It serves from threads of its own, so it also answers a command that runs an event loop of its own.
 """
 
+import base64
+import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,18 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from google.api.httpbody_pb2 import HttpBody
 from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.duration_pb2 import Duration
 
-from levimesh.auth.v1 import auth_service_pb2
+from levimesh.auth.v1 import auth_service_pb2, oauth_service_pb2
 from levimesh.client import Profile
 from levimesh.client.client import SERVICES
 from levimesh.policy.v1 import policy_pb2
 from services.runtime.errors import MeshError
 from services.runtime.identity import TokenMissing
 from services.runtime.statuses import STATUS_DETAILS, to_status
-from services.runtime.tokens import TokenExpired, TokenInvalid
+from services.runtime.tokens import SessionEnded, TokenExpired, TokenInvalid
 
 PASSWORD = "correct horse battery"
 
@@ -51,7 +54,9 @@ class Call:
 
 @dataclass
 class Edge:
-    """The server. A login as ``alice`` succeeds and gives ``token-1``, ``token-2``, …"""
+    """The server. A login as ``alice`` succeeds and gives the access token ``token-1`` and the refresh token
+    ``next-1``; the exchange of that, or another login, ``token-2`` and ``next-2``, and so on.
+    """
 
     certificates: Path
     port: int = 0
@@ -60,6 +65,15 @@ class Edge:
     calls: list[Call] = field(default_factory=list)
     issued: list[str] = field(default_factory=list)
     expired: set[str] = field(default_factory=set)
+    ended: set[str] = field(default_factory=set)
+    """Access tokens of sessions that were ended."""
+    refreshable: set[str] = field(default_factory=set)
+    """Refresh tokens that were not used yet."""
+    exchanges: dict[str, tuple[str, auth_service_pb2.RefreshSessionResponse]] = field(default_factory=dict)
+    """By the refresh token that was used: the request id, and what it was answered."""
+    code: str = ""
+    """What a login needs as its second factor."""
+    api_keys: set[str] = field(default_factory=set)
     token_life: int = 300
     stopped: threading.Event = field(default_factory=threading.Event)
     """Set while nothing is served; an answer that is to be broken off waits for it."""
@@ -122,8 +136,16 @@ class Edge:
             self._check(token)
         if method in self.answers:
             return self.answers[method](request)
-        if method == "Login":
-            return self._log_in(request)
+        match method:
+            case "Login":
+                return self._log_in(request)
+            case "RefreshSession":
+                return self.refresh(request)
+            case "Token":
+                return self._exchange(token)
+            case "Logout":
+                self.ended.add(token)
+                return auth_service_pb2.LogoutResponse()
         raise Aborted(grpc.StatusCode.UNIMPLEMENTED, f"the test has no answer for {method}")
 
     def _check(self, token: str) -> None:
@@ -131,23 +153,61 @@ class Edge:
             raise TokenMissing("log in")
         if token in self.expired:
             raise TokenExpired("the access token has expired; log in again")
+        if token in self.ended:
+            raise SessionEnded("the session has ended; log in again")
         if token not in self.issued:
             raise TokenInvalid("the access token is not one of this mesh; log in again")
 
     def _log_in(self, request: auth_service_pb2.LoginRequest) -> auth_service_pb2.LoginResponse:
         if (request.username, request.password) != ("alice", PASSWORD):
-            raise CredentialsInvalid("the user name or the password is wrong")
-        self.issued.append(f"token-{len(self.issued) + 1}")
-        return auth_service_pb2.LoginResponse(
-            access_token=self.issued[-1], token_type="Bearer", expires_in=Duration(seconds=self.token_life)
-        )
+            raise a_refusal("UNAUTHENTICATED", "CREDENTIALS_INVALID", "the user name or the password is wrong")
+        if request.second_factor != self.code:
+            reason = "CREDENTIALS_INVALID" if request.second_factor else "SECOND_FACTOR_REQUIRED"
+            raise a_refusal("UNAUTHENTICATED", reason, "send the code of the second factor too")
+        return auth_service_pb2.LoginResponse(**self._next_tokens())
+
+    def refresh(self, request: auth_service_pb2.RefreshSessionRequest) -> auth_service_pb2.RefreshSessionResponse:
+        """As RefreshSession does it; for answers that are more than that."""
+        if request.refresh_token in self.exchanges:
+            request_id, response = self.exchanges[request.refresh_token]
+            if request_id == request.request_id:
+                return response
+            self.refreshable.clear()
+            raise a_refusal("UNAUTHENTICATED", "REFRESH_TOKEN_REUSED", "the refresh token was used before")
+        if request.refresh_token not in self.refreshable:
+            raise a_refusal("UNAUTHENTICATED", "REFRESH_TOKEN_INVALID", "the session has ended; log in again")
+        self.refreshable.remove(request.refresh_token)
+        response = auth_service_pb2.RefreshSessionResponse(**self._next_tokens())
+        self.exchanges[request.refresh_token] = request.request_id, response
+        return response
+
+    def _exchange(self, authorization: str) -> oauth_service_pb2.TokenResponse:
+        scheme, _, proof = authorization.partition(" ")
+        client_id, _, key = base64.b64decode(proof).decode().partition(":")
+        answer: dict[str, Any] = {"error": "invalid_client", "error_description": "the API key was revoked"}
+        if (scheme, client_id) == ("Basic", key[:11]) and key in self.api_keys:
+            tokens = self._next_tokens()
+            answer = {"access_token": tokens["access_token"], "token_type": "Bearer", "expires_in": self.token_life}
+        body = HttpBody(content_type="application/json", data=json.dumps(answer).encode())
+        return oauth_service_pb2.TokenResponse(body=body)
+
+    def _next_tokens(self) -> dict[str, Any]:
+        number = len(self.issued) + 1
+        self.issued.append(f"token-{number}")
+        self.refreshable.add(f"next-{number}")
+        return {
+            "access_token": self.issued[-1],
+            "token_type": "Bearer",
+            "expires_in": Duration(seconds=self.token_life),
+            "refresh_token": f"next-{number}",
+        }
 
 
-class CredentialsInvalid(MeshError):
-    """As auth has it."""
-
-    status = "UNAUTHENTICATED"
-    reason = "CREDENTIALS_INVALID"
+def a_refusal(status: str, reason: str, message: str, retry_after: float | None = None) -> MeshError:
+    """An error of the mesh, to be raised by an answer."""
+    refusal: MeshError = type("Refusal", (MeshError,), {"status": status, "reason": reason})(message)
+    refusal.retry_after = retry_after
+    return refusal
 
 
 @contextmanager

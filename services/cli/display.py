@@ -4,12 +4,14 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.decimal_pb2 import Decimal as WireDecimal
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from levimesh.policy.v1 import policy_pb2
 from levimesh.prediction.v1 import prediction_pb2
 from levimesh.trading.v1 import order_pb2
 
@@ -69,6 +71,24 @@ def lately(moment: Timestamp, now: datetime | None = None) -> str:
     if told.date() == now.date():
         return told.strftime("%H:%M:%S")
     return told.strftime("%m-%d %H:%M" if told.year == now.year else "%Y-%m-%d")
+
+
+def seconds(value: Duration) -> str:
+    """``value`` in its largest whole unit, such as ``90 s``, ``2 min``, ``1 h``; empty when it is zero or not set."""
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if value.seconds and value.seconds % size == 0:
+            return f"{value.seconds // size} {unit}"
+    return f"{value.ToTimedelta().total_seconds():.3g} s" if value.seconds or value.nanos else ""
+
+
+def roles(values: "Iterable[policy_pb2.Role.ValueType]") -> str:
+    """Roles as the command line spells them."""
+    return ", ".join(policy_pb2.Role.Name(role).removeprefix("ROLE_").lower() for role in values)
+
+
+def tier(value: "policy_pb2.RateTier.ValueType") -> str:
+    """A rate tier as the command line spells it; empty for that of the role."""
+    return policy_pb2.RateTier.Name(value).removeprefix("RATE_TIER_").lower() if value else ""
 
 
 def number(value: WireDecimal) -> str:

@@ -2,14 +2,20 @@
 
 import re
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.decimal_pb2 import Decimal as WireDecimal
 
+from levimesh.policy.v1 import policy_pb2
+
 _SYMBOL = re.compile(r"[A-Za-z0-9]+-[A-Za-z0-9]+@[A-Za-z0-9_]+")
+_SPAN = re.compile(r"([0-9]{1,9})([smhdw])", re.ASCII)
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _PLAIN_DIGITS = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
 
 
@@ -32,6 +38,24 @@ PasswordFile = Annotated[
 ]
 
 
+class Tier(StrEnum):
+    """A rate tier as the command line spells it."""
+
+    standard = "standard"
+    elevated = "elevated"
+
+    @property
+    def wire(self) -> "policy_pb2.RateTier.ValueType":
+        """As the contracts spell it."""
+        return policy_pb2.RateTier.Value(f"RATE_TIER_{self.upper()}")
+
+
+RateTier = Annotated[
+    Tier | None, typer.Option("--tier", help="How much may be called; as the role has it, without it.")
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether it is meant.")]
+
+
 def invalid(parameter: str, problem: str) -> typer.BadParameter:
     """A usage error of ``parameter``."""
     return typer.BadParameter(problem, param_hint=parameter)
@@ -43,6 +67,13 @@ def password(file: Path | None, prompt: str, *, twice: bool = False) -> str:
         return file.read_text().rstrip("\r\n")
     typed: str = typer.prompt(prompt, hide_input=True, confirmation_prompt=twice)
     return typed
+
+
+def span(parameter: str, text: str) -> Duration:
+    """The time that ``text`` (such as ``90d``, ``12h``, ``30m`` or ``45s``) takes."""
+    if not (told := _SPAN.fullmatch(text)):
+        raise invalid(parameter, f"{text!r} is not a span of time such as 90d, 12h, 30m or 45s")
+    return Duration(seconds=int(told[1]) * _UNITS[told[2]])
 
 
 def decimal(parameter: str, text: str) -> WireDecimal:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import NoReturn
 
 import grpc
@@ -10,16 +11,20 @@ from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 
 from levimesh.client import Client, Profile, ProfileError, explain
+from levimesh.client.profile import load
 from services.cli.display import errors
 
 _INTERRUPTED = 130
 
 
 def run(command: Callable[[Client], Awaitable[None]], profile: Profile | None = None) -> None:
-    """Run ``command`` with a connected client. An error of the mesh ends the process with status 1 and its text."""
+    """Run ``command`` with a connected client, which asks for a code when a login needs one.
+
+    An error of the mesh ends the process with status 1 and its text.
+    """
 
     async def connected() -> None:
-        async with Client.connect(profile) as mesh:
+        async with Client.connect(replace(profile or load(), second_factor=ask_for_code)) as mesh:
             await command(mesh)
 
     try:
@@ -30,6 +35,12 @@ def run(command: Callable[[Client], Awaitable[None]], profile: Profile | None = 
         _end(group.exceptions[0])
     except (grpc.aio.AioRpcError, ProfileError, OSError) as error:
         _end(error)
+
+
+async def ask_for_code() -> str:
+    """What a person types who has a second factor."""
+    typed: str = typer.prompt("Code of the authenticator, or a recovery code", err=True)
+    return typed.strip()
 
 
 def fail(message: str) -> NoReturn:

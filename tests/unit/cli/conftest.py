@@ -18,6 +18,8 @@ def edge(certificates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     """A TLS server like the gateway's, which the commands take for that of an embedded stack; alice is its admin."""
     monkeypatch.setenv("LEVIMESH_CREDENTIALS", str(tmp_path / "credentials.json"))
     monkeypatch.setenv("LEVIMESH_STATE", str(tmp_path / "state"))
+    monkeypatch.delenv("LEVIMESH_API_KEY", raising=False)
+    monkeypatch.delenv("LEVIMESH_API_KEY_FILE", raising=False)
     with running_edge(certificates) as running:
         state = tmp_path / "state"
         state.mkdir()

@@ -20,7 +20,7 @@ from levimesh.client.identity import public_methods
 from levimesh.marketdata.v1 import marketdata_service_pb2 as pb
 from levimesh.marketdata.v1 import symbol_pb2
 from levimesh.policy.v1 import policy_pb2
-from tests.edge import Aborted, Edge
+from tests.edge import Aborted, Edge, a_refusal
 
 A_USER = user_service_pb2.CreateUserRequest(username="bob", password="a long password", roles=[policy_pb2.ROLE_VIEWER])
 SYMBOLS = pb.ListSymbolsResponse(symbols=[symbol_pb2.Symbol(symbol="BTC-USDT@simex")])
@@ -42,6 +42,18 @@ def failing(times: int, then: Any) -> Callable[[Any], Any]:
         if isinstance(outcome, Aborted):
             raise outcome
         return outcome
+
+    return answer
+
+
+def limited(times: int, retry_after: float, then: Any) -> Callable[[Any], Any]:
+    """RATE_LIMITED so many times, and then the answer ``then``."""
+    refusals = iter([a_refusal("RESOURCE_EXHAUSTED", "RATE_LIMITED", "too many calls", retry_after)] * times)
+
+    def answer(request: Any) -> Any:
+        if (refusal := next(refusals, None)) is not None:
+            raise refusal
+        return then
 
     return answer
 
@@ -103,11 +115,15 @@ def test_every_unary_method_has_a_deadline_and_no_stream_has_one() -> None:
             assert (deadlines.limit(call) is None) == method.server_streaming, method.full_name
 
 
-def test_only_what_logs_somebody_in_and_the_keys_are_public() -> None:
-    assert public_methods(*SERVICES) == {
-        "/levimesh.auth.v1.AuthService/Login",
-        "/levimesh.auth.v1.AuthService/RefreshSession",
-        "/levimesh.auth.v1.AuthService/GetJwks",
+def test_only_what_gives_tokens_or_lets_them_be_checked_is_public() -> None:
+    assert {path.removeprefix("/levimesh.auth.v1.") for path in public_methods(*SERVICES)} == {
+        "AuthService/Login",
+        "AuthService/RefreshSession",
+        "AuthService/GetJwks",
+        "OAuthService/Authorize",
+        "OAuthService/GetOpenIdConfiguration",
+        "OAuthService/ShowLogin",
+        "OAuthService/Token",
     }
 
 
@@ -118,7 +134,7 @@ async def test_many_calls_at_once_share_one_login(edge: Edge, mesh: Client) -> N
     assert {call.token for call in edge.called("ListSymbols")} == {"token-1"}
 
 
-async def test_many_calls_whose_token_is_refused_share_one_login(edge: Edge, mesh: Client) -> None:
+async def test_many_calls_whose_token_is_refused_share_one_renewal(edge: Edge, mesh: Client) -> None:
     await mesh.marketdata.ListSymbols(pb.ListSymbolsRequest())
     edge.expired.add("token-1")
 
@@ -150,6 +166,58 @@ async def test_a_wrong_password_is_tried_once_for_all_who_wait(edge: Edge) -> No
     assert edge.called("ListSymbols") == []
 
 
+async def test_a_call_that_is_repeated_with_a_new_token_keeps_its_first_deadline(edge: Edge, mesh: Client) -> None:
+    await mesh.marketdata.ListSymbols(pb.ListSymbolsRequest())
+    edge.expired.add("token-1")
+
+    def slowly(request: Any) -> Any:
+        edge.stopped.wait(1.0)
+        return edge.refresh(request)
+
+    edge.answers["RefreshSession"] = slowly
+    await mesh.marketdata.ListSymbols(pb.ListSymbolsRequest())
+
+    *_, first, second = edge.called("ListSymbols")
+    assert (first.seconds_left or 0) - (second.seconds_left or 0) >= 1.0
+
+
+async def test_a_call_of_a_session_that_was_ended_is_made_again_with_a_new_token(edge: Edge, mesh: Client) -> None:
+    await mesh.marketdata.ListSymbols(pb.ListSymbolsRequest())
+    edge.ended.add("token-1")
+
+    assert await mesh.marketdata.ListSymbols(pb.ListSymbolsRequest()) == SYMBOLS
+
+
+async def test_a_read_that_came_too_soon_is_made_again_when_there_are_more_calls(edge: Edge, mesh: Client) -> None:
+    edge.answers["ListSymbols"] = limited(2, 0.2, SYMBOLS)
+    started = time.monotonic()
+
+    assert await mesh.marketdata.ListSymbols(pb.ListSymbolsRequest()) == SYMBOLS
+
+    first, second, third = edge.called("ListSymbols")
+    assert time.monotonic() - started >= 0.4
+    assert (first.seconds_left or 0) > (second.seconds_left or 0) > (third.seconds_left or 0)
+
+
+async def test_a_call_that_would_have_to_wait_beyond_its_deadline_fails_at_once(edge: Edge, mesh: Client) -> None:
+    edge.answers["ListSymbols"] = limited(1, 30.0, SYMBOLS)
+
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await mesh.marketdata.ListSymbols(pb.ListSymbolsRequest())
+
+    assert details(refused.value).retry_after == 30.0
+    assert len(edge.called("ListSymbols")) == 1
+
+
+async def test_what_acts_again_is_not_repeated_when_it_came_too_soon(edge: Edge, mesh: Client) -> None:
+    edge.answers["CreateUser"] = limited(1, 0.1, user_service_pb2.CreateUserResponse())
+
+    with pytest.raises(grpc.aio.AioRpcError):
+        await mesh.users.CreateUser(A_USER)
+
+    assert len(edge.called("CreateUser")) == 1
+
+
 async def test_a_refused_call_that_another_token_cannot_heal_is_not_repeated(edge: Edge, mesh: Client) -> None:
     def refuse(request: Any) -> Any:
         raise Aborted(grpc.StatusCode.UNAUTHENTICATED, "not like this")
@@ -161,31 +229,6 @@ async def test_a_refused_call_that_another_token_cannot_heal_is_not_repeated(edg
 
     assert len(edge.called("ListSymbols")) == 1
     assert edge.issued == ["token-1"]
-
-
-async def test_a_stored_token_is_used_until_it_expires(edge: Edge) -> None:
-    edge.issued.append("token-1")
-    edge.answers["ListSymbols"] = lambda _: SYMBOLS
-    profile = Profile(
-        edge.profile.gateway, edge.profile.ca, "alice", access_token="token-1", expires_at=time.time() + 300
-    )
-
-    async with Client.connect(profile) as mesh:
-        await mesh.marketdata.ListSymbols(pb.ListSymbolsRequest())
-
-    assert edge.called("Login") == []
-
-
-async def test_a_login_that_has_expired_says_what_to_do(edge: Edge) -> None:
-    profile = Profile(edge.profile.gateway, edge.profile.ca, "alice", access_token="old", expires_at=time.time() - 1)
-
-    async with Client.connect(profile) as mesh:
-        with pytest.raises(ProfileError, match=r"the login of alice at .* has expired: run `levimesh login alice`"):
-            await mesh.marketdata.ListSymbols(pb.ListSymbolsRequest())
-        with pytest.raises(ProfileError, match="has expired"):
-            await anext(mesh.trades())
-
-    assert edge.calls == []
 
 
 async def test_a_call_that_is_cancelled_ends_on_the_server_too(edge: Edge, mesh: Client) -> None:

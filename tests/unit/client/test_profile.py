@@ -5,8 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from levimesh.client import Profile, ProfileError
-from levimesh.client.profile import credentials_file, load, save
+from levimesh.client import Profile, ProfileError, Session
+from levimesh.client.profile import credentials_file, load
+from levimesh.client.session import SessionFile
+
+STACK = "127.0.0.1:18443"
+ELSEWHERE = "mesh.example.com:443"
 
 
 @pytest.fixture(autouse=True)
@@ -14,6 +18,8 @@ def nothing_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An environment in which nobody has logged in and no stack runs."""
     monkeypatch.setenv("LEVIMESH_CREDENTIALS", str(tmp_path / "home" / "credentials.json"))
     monkeypatch.setenv("LEVIMESH_STATE", str(tmp_path / "state"))
+    for name in ("LEVIMESH_API_KEY", "LEVIMESH_API_KEY_FILE", "LEVIMESH_GATEWAY", "LEVIMESH_CA"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
@@ -31,8 +37,19 @@ def test_where_no_mesh_is_known_it_says_how_to_get_one() -> None:
         load()
 
 
+def a_login() -> SessionFile:
+    """What ``levimesh login alice`` leaves behind."""
+    kept = SessionFile(credentials_file(), ELSEWHERE, "alice", "/ca.pem")
+    kept.write(Session("an access token", 123.0, "a refresh token"))
+    return kept
+
+
 def test_the_embedded_stack_is_found_with_its_own_port_and_authority(state: Path) -> None:
-    assert load() == Profile("127.0.0.1:18443", str(state / "certificates" / "ca.pem"), "admin", "generated")
+    ca = str(state / "certificates" / "ca.pem")
+
+    assert load() == Profile(
+        STACK, ca, "admin", "generated", session_file=SessionFile(state / "admin-session.json", STACK, "admin", ca)
+    )
 
 
 def test_a_stack_that_does_not_run_is_not_called(state: Path) -> None:
@@ -42,31 +59,28 @@ def test_a_stack_that_does_not_run_is_not_called(state: Path) -> None:
         load()
 
 
-def test_a_login_comes_before_the_embedded_stack_and_keeps_no_password(state: Path) -> None:
-    profile = Profile("mesh.example.com:443", "/ca.pem", "alice", "secret", "token", 123.0)
+def test_a_login_comes_before_the_embedded_stack(state: Path) -> None:
+    kept = a_login()
 
-    path = save(profile)
-
-    assert load() == Profile("mesh.example.com:443", "/ca.pem", "alice", access_token="token", expires_at=123.0)
-    assert "secret" not in path.read_text()
+    assert load() == Profile(ELSEWHERE, "/ca.pem", "alice", session_file=kept)
+    assert kept.read() == Session("an access token", 123.0, "a refresh token")
 
 
-def test_a_kept_profile_is_readable_by_its_owner_only() -> None:
-    path = save(Profile(access_token="token"))
+def test_an_api_key_in_the_environment_comes_before_both(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEVIMESH_API_KEY", "lm_key")
 
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert path.parent.stat().st_mode & 0o777 == 0o700
-    assert list(path.parent.iterdir()) == [path]
+    assert load() == Profile(STACK, str(state / "certificates" / "ca.pem"), api_key="lm_key")
+    a_login()
+    assert load() == Profile(ELSEWHERE, "/ca.pem", api_key="lm_key")
 
 
-def test_a_profile_that_was_readable_by_others_is_not_any_more() -> None:
-    path = credentials_file()
-    path.parent.mkdir()
-    path.touch(mode=0o644)
+def test_an_api_key_needs_no_login_where_the_gateway_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LEVIMESH_API_KEY_FILE", str(tmp_path / "key"))
+    monkeypatch.setenv("LEVIMESH_GATEWAY", ELSEWHERE)
+    assert load() == Profile(ELSEWHERE, api_key_file=tmp_path / "key")
 
-    save(Profile(access_token="token"))
-
-    assert path.stat().st_mode & 0o777 == 0o600
+    monkeypatch.setenv("LEVIMESH_CA", "/ca.pem")
+    assert load() == Profile(ELSEWHERE, "/ca.pem", api_key_file=tmp_path / "key")
 
 
 @pytest.mark.parametrize(
@@ -75,6 +89,7 @@ def test_a_profile_that_was_readable_by_others_is_not_any_more() -> None:
         ("{", "is not JSON"),
         ("[]", "is not a JSON object"),
         ('{"host": "x"}', "is not of this version: run `levimesh login` again"),
+        ('{"gateway": "x", "username": "x", "ca": "", "session": {"x": 1}}', "is not of this version"),
     ],
 )
 def test_a_profile_that_makes_no_sense_is_named(content: str, problem: str) -> None:
@@ -95,4 +110,6 @@ def test_a_state_of_another_version_is_named(state: Path) -> None:
 
 
 def test_secrets_are_not_shown() -> None:
-    assert "secret" not in repr(Profile(password="secret", access_token="secret"))
+    session = Session(access_token="secret", refresh_token="secret")
+
+    assert "secret" not in repr(Profile(password="secret", session=session, api_key="secret"))

@@ -19,7 +19,7 @@ from levimesh.common.v1 import streaming_pb2
 from levimesh.prediction.v1 import prediction_pb2
 from levimesh.prediction.v1 import prediction_service_pb2 as pb
 from services.runtime.errors import InvalidArgument
-from tests.edge import Aborted, Edge
+from tests.edge import Aborted, Edge, a_refusal
 
 BEAT = pb.StreamSignalsResponse(heartbeat=streaming_pb2.Heartbeat())
 
@@ -216,6 +216,20 @@ async def test_waits_are_short_again_after_news_and_not_after_a_greeting(edge: E
     await read(resume(opener(mesh), sleep=waits.sleep, chance=lambda: 1.0), 7)
 
     assert waits.seconds == [0.1, 0.2, 0.4, 0.1, 0.1]
+
+
+async def test_a_stream_that_is_opened_too_often_waits_as_long_as_the_mesh_says(edge: Edge, mesh: Client) -> None:
+    def answer(_: Any) -> Iterator[Any]:
+        if len(edge.called("StreamSignals")) == 1:
+            raise a_refusal("RESOURCE_EXHAUSTED", "RATE_LIMITED", "too many calls", 30.0)
+        yield signals(1, 1)
+
+    edge.answers["StreamSignals"] = answer
+    waits = Waits()
+
+    await read(resume(opener(mesh), sleep=waits.sleep), 1)
+
+    assert waits.seconds == [30.0]
 
 
 @pytest.mark.parametrize("refusal", [ResumeTokenInvalid("no"), Aborted(grpc.StatusCode.PERMISSION_DENIED)])

@@ -6,9 +6,11 @@ async with Client.connect() as mesh:
         ...
 """
 
-from levimesh.client.client import Client, login
-from levimesh.client.errors import ErrorDetails, details, explain
-from levimesh.client.profile import Profile, ProfileError
+from levimesh.client.client import Client
+from levimesh.client.errors import ErrorDetails, ProfileError, details, explain
+from levimesh.client.profile import Profile
+from levimesh.client.renewal import login
+from levimesh.client.session import Session
 from levimesh.client.tokens import AccessToken
 
-__all__ = ["AccessToken", "Client", "ErrorDetails", "Profile", "ProfileError", "details", "explain", "login"]
+__all__ = ["AccessToken", "Client", "ErrorDetails", "Profile", "ProfileError", "Session", "details", "explain", "login"]

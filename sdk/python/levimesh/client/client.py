@@ -1,7 +1,6 @@
 """The client: typed stubs and streams of every service through the gateway."""
 
 import logging
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -16,16 +15,20 @@ from levimesh.auth.v1 import (
     audit_service_pb2_grpc,
     auth_service_pb2,
     auth_service_pb2_grpc,
+    oauth_service_pb2,
+    oauth_service_pb2_grpc,
     policy_service_pb2,
     policy_service_pb2_grpc,
     user_service_pb2,
     user_service_pb2_grpc,
 )
 from levimesh.client.deadlines import Deadlines
-from levimesh.client.errors import refuses_token
+from levimesh.client.errors import ProfileError, refuses_token
 from levimesh.client.identity import StreamIdentity, UnaryIdentity, public_methods
-from levimesh.client.profile import Profile, ProfileError, load
-from levimesh.client.service_config import service_config
+from levimesh.client.patience import Patience
+from levimesh.client.profile import Profile, load
+from levimesh.client.renewal import KeyRenewal, SessionRenewal
+from levimesh.client.service_config import repeatable_methods, service_config
 from levimesh.client.streams import resume
 from levimesh.client.tokens import AccessToken, TokenSource
 from levimesh.common.v1 import streaming_pb2
@@ -40,6 +43,7 @@ SERVICES = (
     user_service_pb2.DESCRIPTOR.services_by_name["UserService"],
     api_key_service_pb2.DESCRIPTOR.services_by_name["ApiKeyService"],
     audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"],
+    oauth_service_pb2.DESCRIPTOR.services_by_name["OAuthService"],
     policy_service_pb2.DESCRIPTOR.services_by_name["PolicyService"],
     marketdata_service_pb2.DESCRIPTOR.services_by_name["MarketDataService"],
     prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"],
@@ -59,16 +63,17 @@ def log_gap(gap: streaming_pb2.Gap) -> None:
 class Client:
     """A connection to a mesh. Made by ``Client.connect``.
 
-    ``auth``, ``users``, ``api_keys``, ``audit``, ``policy``, ``marketdata``, ``prediction`` and ``trading`` are the
-    generated async stubs: every call carries an access token, gets the contract's deadline, and is retried where the
-    contract says that this does no harm. The methods below are the streams, which go on after an interruption by
-    themselves, and call ``on_gap`` when the mesh could not replay all that was missed. Whoever leaves one early closes
-    it: ``async with aclosing(mesh.trades()) as trades``.
+    ``auth``, ``users``, ``api_keys``, ``oauth``, ``audit``, ``policy``, ``marketdata``, ``prediction`` and ``trading``
+    are the generated async stubs: every call carries an access token, gets the contract's deadline, and is retried
+    where the contract says that this does no harm. The methods below are the streams, which go on after an interruption
+    by themselves, and call ``on_gap`` when the mesh could not replay all that was missed. Whoever leaves one early
+    closes it: ``async with aclosing(mesh.trades()) as trades``.
     """
 
     auth: "auth_service_pb2_grpc.AuthServiceAsyncStub"
     users: "user_service_pb2_grpc.UserServiceAsyncStub"
     api_keys: "api_key_service_pb2_grpc.ApiKeyServiceAsyncStub"
+    oauth: "oauth_service_pb2_grpc.OAuthServiceAsyncStub"
     audit: "audit_service_pb2_grpc.AuditServiceAsyncStub"
     policy: "policy_service_pb2_grpc.PolicyServiceAsyncStub"
     marketdata: "marketdata_service_pb2_grpc.MarketDataServiceAsyncStub"
@@ -80,6 +85,7 @@ class Client:
         self.auth = auth_service_pb2_grpc.AuthServiceStub(channel)
         self.users = user_service_pb2_grpc.UserServiceStub(channel)
         self.api_keys = api_key_service_pb2_grpc.ApiKeyServiceStub(channel)
+        self.oauth = oauth_service_pb2_grpc.OAuthServiceStub(channel)
         self.audit = audit_service_pb2_grpc.AuditServiceStub(channel)
         self.policy = policy_service_pb2_grpc.PolicyServiceStub(channel)
         self.marketdata = marketdata_service_pb2_grpc.MarketDataServiceStub(channel)
@@ -92,19 +98,22 @@ class Client:
         """Connect to the gateway of ``profile``, or of the one that ``levimesh.client.profile.load`` finds.
 
         Nothing is sent before the first call. Raises ProfileError when no mesh is known, or when it is not known any
-        more who to be there: a call raises it too, when the access token has expired and there is no password.
+        more who to be there: a call raises it too, when the session has ended and there is no password.
         """
         profile = profile or load()
 
-        async def log_in() -> AccessToken:
-            if not profile.password:
-                raise ProfileError(_no_password(profile))
-            return await login(client.auth, profile.username, profile.password)
+        async def renew(refused: AccessToken | None) -> AccessToken:
+            return await renewal(refused)
 
-        tokens = TokenSource(log_in, token=profile.token)
+        tokens = TokenSource(renew)
         async with _open_channel(profile, tokens) as channel:
             client = cls(channel, tokens)
-            yield client
+            by_key = profile.has_api_key
+            renewal = KeyRenewal(client.oauth, profile) if by_key else SessionRenewal(client.auth, profile)
+            try:
+                yield client
+            finally:
+                await tokens.settle()
 
     def trades(self, symbols: Sequence[str] = (), *, on_gap: OnGap = log_gap) -> AsyncGenerator[trade_pb2.Trade, None]:
         """Trades of ``symbols`` (none: all) from now on. A reader that is slow gets the newest and misses others."""
@@ -166,13 +175,6 @@ class Client:
         return refused
 
 
-async def login(auth: "auth_service_pb2_grpc.AuthServiceAsyncStub", username: str, password: str) -> AccessToken:
-    """Exchange ``username`` and ``password`` for an access token. Raises grpc.aio.AioRpcError."""
-    response = await auth.Login(auth_service_pb2.LoginRequest(username=username, password=password))
-    lifetime = response.expires_in.ToTimedelta().total_seconds()
-    return AccessToken(response.access_token, time.time() + lifetime)
-
-
 def _open_channel(profile: Profile, tokens: TokenSource) -> grpc.aio.Channel:
     options = [
         ("grpc.service_config", service_config(*SERVICES)),
@@ -186,6 +188,7 @@ def _open_channel(profile: Profile, tokens: TokenSource) -> grpc.aio.Channel:
     interceptors: list[grpc.aio.ClientInterceptor] = [
         UnaryIdentity(tokens, Deadlines(*SERVICES), public_methods(*SERVICES)),
         StreamIdentity(tokens),
+        Patience(repeatable_methods(*SERVICES)),
     ]
     return grpc.aio.secure_channel(profile.gateway, _credentials(profile), options, interceptors=interceptors)
 
@@ -195,9 +198,3 @@ def _credentials(profile: Profile) -> grpc.ChannelCredentials:
         return grpc.ssl_channel_credentials(Path(profile.ca).read_bytes() if profile.ca else None)
     except OSError as error:
         raise ProfileError(f"the authority's certificate {profile.ca} cannot be read: {error.strerror}") from error
-
-
-def _no_password(profile: Profile) -> str:
-    if not profile.access_token:
-        return f"there is neither a password nor an access token for {profile.gateway}: run `levimesh login`"
-    return f"the login of {profile.username} at {profile.gateway} has expired: run `levimesh login {profile.username}`"

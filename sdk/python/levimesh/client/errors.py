@@ -9,7 +9,11 @@ from google.protobuf.any_pb2 import Any
 from google.rpc import error_details_pb2, status_pb2
 
 _STATUS_DETAILS = "grpc-status-details-bin"
-_REFUSED_TOKEN = {"ERROR_REASON_TOKEN_EXPIRED", "ERROR_REASON_TOKEN_INVALID"}
+_REFUSED_TOKEN = {"ERROR_REASON_TOKEN_EXPIRED", "ERROR_REASON_TOKEN_INVALID", "ERROR_REASON_SESSION_ENDED"}
+
+
+class ProfileError(Exception):
+    """It is not known where the mesh is, or who to be there; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ def details(error: grpc.aio.AioRpcError) -> ErrorDetails:
 
 
 def refuses_token(error: grpc.aio.AioRpcError) -> bool:
-    """Whether ``error`` says that the access token has expired or is unknown, so that another one may help."""
+    """Whether ``error`` says that the access token is not good any more, so that another one may help."""
     return error.code() is grpc.StatusCode.UNAUTHENTICATED and details(error).reason in _REFUSED_TOKEN
 
 

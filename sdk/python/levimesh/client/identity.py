@@ -1,5 +1,6 @@
 """Who a call is made for: interceptors that give each call an access token, and the contract's deadline."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +24,10 @@ def public_methods(*services: ServiceDescriptor) -> frozenset[str]:
 
 
 class UnaryIdentity(grpc.aio.UnaryUnaryClientInterceptor):
-    """Gives each call a token and a deadline, and calls once more with a new token when that one is refused."""
+    """Gives each call a token and a deadline, and calls once more with a new token when that one is refused.
+
+    The deadline counts from the first time that the call is sent.
+    """
 
     def __init__(self, tokens: TokenSource, deadlines: Deadlines, public: frozenset[str]) -> None:
         self._tokens = tokens
@@ -37,6 +41,7 @@ class UnaryIdentity(grpc.aio.UnaryUnaryClientInterceptor):
         if path_of(client_call_details) in self._public:
             return await continuation(_with(client_call_details, limit), request)
         token = await self._tokens.get()
+        sent = time.monotonic()
         call = await continuation(_with(client_call_details, limit, token), request)
         try:
             await call
@@ -46,7 +51,9 @@ class UnaryIdentity(grpc.aio.UnaryUnaryClientInterceptor):
         else:
             return call
         self._tokens.reject(token)
-        return await continuation(_with(client_call_details, limit, await self._tokens.get()), request)
+        token = await self._tokens.get()
+        left = None if limit is None else max(0.0, limit - (time.monotonic() - sent))
+        return await continuation(_with(client_call_details, left, token), request)
 
 
 class StreamIdentity(grpc.aio.UnaryStreamClientInterceptor):

@@ -1,27 +1,25 @@
 """Where a client finds its gateway and who it is.
 
-An explicit argument wins; then what ``levimesh login`` wrote; then the embedded stack in the state folder.
+An explicit argument wins; then an API key in the environment; then what ``levimesh login`` wrote; then the embedded
+stack in the state folder.
 """
 
-import json
 import os
-import tempfile
-from dataclasses import asdict, dataclass, field
+import shlex
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from levimesh.client.tokens import AccessToken
+from levimesh.client.errors import ProfileError
+from levimesh.client.files import read_object
+from levimesh.client.session import Session, SessionFile
 
 DEFAULT_GATEWAY = "127.0.0.1:8443"
 
 
-class ProfileError(Exception):
-    """It is not known where the mesh is, or who to be there; the message says what to do."""
-
-
 @dataclass(frozen=True)
 class Profile:
-    """A gateway and an identity for it."""
+    """A gateway and an identity for it: an API key, or a session, or a password by which one can be begun."""
 
     gateway: str = DEFAULT_GATEWAY
     """``host:port`` of the gateway's TLS listener."""
@@ -29,15 +27,42 @@ class Profile:
     """PEM file of the authority of the gateway's certificate; empty for the public ones."""
     username: str = ""
     password: str = field(default="", repr=False)
-    """Only known for the embedded stack; never written by ``levimesh login``."""
-    access_token: str = field(default="", repr=False)
-    expires_at: float = 0.0
-    """When the access token expires, in seconds since the epoch."""
+    """Never written by ``levimesh login``."""
+    session: Session | None = None
+    """A login that was made before."""
+    session_file: SessionFile | None = None
+    """Where the session is kept instead, when several processes share it."""
+    second_factor: Callable[[], Awaitable[str]] | None = field(default=None, repr=False)
+    """Gives the code of the authenticator when a login by the password needs one."""
+    api_key: str = field(default="", repr=False)
+    """Comes before every session and password."""
+    api_key_file: Path | None = None
+    """A file that holds the API key instead; read again whenever a token is needed."""
 
     @property
-    def token(self) -> AccessToken | None:
-        """The stored access token, if there is one."""
-        return AccessToken(self.access_token, self.expires_at) if self.access_token else None
+    def has_api_key(self) -> bool:
+        """Whether the calls are made by an API key."""
+        return bool(self.api_key or self.api_key_file)
+
+    def current_api_key(self) -> str:
+        """The API key. Raises ProfileError when its file holds none."""
+        if self.api_key_file is None:
+            return self.api_key
+        try:
+            key = self.api_key_file.read_text().strip()
+        except OSError as error:
+            raise ProfileError(f"the API key in {self.api_key_file} cannot be read: {error.strerror}") from error
+        if not key:
+            raise ProfileError(f"there is no API key in {self.api_key_file}")
+        return key
+
+    def without_session(self, *, has_ended: bool) -> str:
+        """What to tell a person when there is no session, and no password to begin one."""
+        where = ["--gateway", self.gateway, *(["--ca", self.ca] if self.ca else [])]
+        advice = f"run `{shlex.join(['levimesh', 'login', self.username or 'USER', *where])}`"
+        if has_ended:
+            return f"the login of {self.username or 'the user'} at {self.gateway} has expired or was ended: {advice}"
+        return f"nobody is logged in at {self.gateway}, and there is no password and no API key: {advice}"
 
 
 def credentials_file() -> Path:
@@ -53,58 +78,52 @@ def state_folder() -> Path:
 
 def load() -> Profile:
     """The profile to use. Raises ProfileError when there is none."""
-    kept, state = credentials_file(), state_folder()
-    if kept.exists():
-        return _saved(kept)
-    if (state / "admin.json").exists():
-        return embedded(state)
-    raise ProfileError(
-        f"no mesh is known here: run `levimesh up`, or `levimesh login USER --gateway HOST:PORT` "
-        f"(looked for {kept} and {state / 'admin.json'})"
-    )
+    key, key_file = os.environ.get("LEVIMESH_API_KEY", ""), os.environ.get("LEVIMESH_API_KEY_FILE", "")
+    if not key and not key_file:
+        return _person()
+    if gateway := os.environ.get("LEVIMESH_GATEWAY"):
+        where = Profile(gateway, os.environ.get("LEVIMESH_CA", ""))
+    else:
+        known = _person()
+        where = Profile(known.gateway, known.ca)
+    return replace(where, api_key=key) if key else replace(where, api_key_file=Path(key_file))
+
+
+def logged_in() -> Profile | None:
+    """What ``levimesh login`` wrote. Raises ProfileError when that makes no sense."""
+    path = credentials_file()
+    if not path.exists():
+        return None
+    kept = read_object(path)
+    try:
+        owner = SessionFile(path, kept["gateway"], kept["username"], kept["ca"])
+        owner.read()
+    except KeyError as error:
+        raise ProfileError(f"{path} is not of this version: run `levimesh login` again") from error
+    return Profile(owner.gateway, owner.ca, owner.username, session_file=owner)
 
 
 def embedded(state: Path) -> Profile:
     """The admin of the embedded stack that runs with the folder ``state``. Raises ProfileError when none does."""
     if not (state / "stack.json").exists():
         raise ProfileError(f"the mesh in {state} does not run; start it with `levimesh up`")
-    running, admin = _read(state / "stack.json"), _read(state / "admin.json")
+    running, admin = read_object(state / "stack.json"), read_object(state / "admin.json")
     try:
-        return Profile(
-            gateway=f"127.0.0.1:{running['ports']['gateway']}",
-            ca=str((state / "certificates" / "ca.pem").absolute()),
-            username=admin["username"],
-            password=admin["password"],
-        )
+        gateway, username, password = f"127.0.0.1:{running['ports']['gateway']}", admin["username"], admin["password"]
     except KeyError as error:
         raise ProfileError(f"{state} is not the state of a mesh of this version: it lacks {error}") from error
+    ca = str((state / "certificates" / "ca.pem").absolute())
+    kept = SessionFile((state / "admin-session.json").absolute(), gateway, username, ca)
+    return Profile(gateway, ca, username, password, session_file=kept)
 
 
-def save(profile: Profile) -> Path:
-    """Keep ``profile`` without its password, readable by its owner only; returns the file."""
-    path = credentials_file()
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    kept = {name: value for name, value in asdict(profile).items() if name != "password"}
-    descriptor, staged = tempfile.mkstemp(dir=path.parent)  # which nobody else may read
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(kept, file, indent=2)
-    return Path(staged).replace(path)
-
-
-def _saved(path: Path) -> Profile:
-    try:
-        return Profile(**_read(path))
-    except TypeError as error:
-        raise ProfileError(f"{path} is not of this version: run `levimesh login` again") from error
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except OSError as error:
-        raise ProfileError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise ProfileError(f"{path} is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ProfileError(f"{path} is not a JSON object")
-    return content
+def _person() -> Profile:
+    state = state_folder()
+    if (login := logged_in()) is not None:
+        return login
+    if (state / "admin.json").exists():
+        return embedded(state)
+    raise ProfileError(
+        f"no mesh is known here: run `levimesh up`, or `levimesh login USER --gateway HOST:PORT` "
+        f"(looked for {credentials_file()} and {state / 'admin.json'})"
+    )

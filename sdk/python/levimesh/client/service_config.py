@@ -42,6 +42,16 @@ def service_config(*services: ServiceDescriptor) -> str:
     )
 
 
+def repeatable_methods(*services: ServiceDescriptor) -> frozenset[str]:
+    """The unary methods of ``services`` that may be called again, as ``/package.Service/Method``."""
+    return frozenset(
+        f"/{service.full_name}/{method.name}"
+        for service in services
+        for method in service.methods
+        if _is_retried(method)
+    )
+
+
 def _name(method: MethodDescriptor) -> dict[str, Any]:
     return {"service": method.containing_service.full_name, "method": method.name}
 

@@ -7,6 +7,8 @@ from typing import Any, Protocol, TypeVar
 
 import grpc
 
+from levimesh.client.errors import details
+
 HEARTBEATS_MISSED = 30.0
 """Seconds of silence after which a stream is taken for dead: three heartbeats."""
 
@@ -45,8 +47,8 @@ async def resume(
 
     The stream is opened again after its last token when it breaks, ends, or is silent for longer than ``silence``
     seconds; with exponential backoff and full jitter, from 0.1 to 5 seconds, while no opening brings more than the
-    heartbeat that greets its reader. Heartbeats and gaps are yielded too: after a Gap the reader fetches the current
-    state.
+    heartbeat that greets its reader; later when the mesh says that the reader opens too many. Heartbeats and gaps are
+    yielded too: after a Gap the reader fetches the current state.
 
     Raises grpc.aio.AioRpcError for what a repetition cannot heal, such as INVALID_ARGUMENT or PERMISSION_DENIED, unless
     ``heal(error)`` returns True: it has changed something, and the stream is opened once more.
@@ -56,6 +58,7 @@ async def resume(
     """
     failures, healed = 0, False
     while True:
+        least = 0.0
         call = open_stream(resume_token)
         try:
             messages, greeted = aiter(call), False
@@ -76,7 +79,9 @@ async def resume(
             if final and (healed or not heal(error)):
                 raise
             healed = healed or final
+            if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+                least = details(error).retry_after or 0.0
         finally:
             call.cancel()
-        await sleep(chance() * min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(failures, _DOUBLINGS)))
+        await sleep(max(least, chance() * min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(failures, _DOUBLINGS))))
         failures += 1
