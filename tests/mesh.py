@@ -16,6 +16,7 @@ from jwt.algorithms import OKPAlgorithm
 from opentelemetry.sdk.trace.export import SpanExporter
 from prometheus_client import CollectorRegistry
 
+from services.runtime.audit import AuditLog
 from services.runtime.channels import open_channel
 from services.runtime.health import Health
 from services.runtime.server import build_server, listen
@@ -24,6 +25,7 @@ from services.runtime.statuses import STATUS_DETAILS
 from services.runtime.telemetry import Metrics, Tracing
 from services.runtime.tokens import ALGORITHM, TokenVerifier
 from services.runtime.workload import WorkloadFiles
+from tests.audit import RememberedAudit
 
 ISSUER = AUDIENCE = "levimesh"
 SIGNING_KEY = Ed25519PrivateKey.generate()
@@ -104,12 +106,14 @@ async def serving(
     exporter: SpanExporter | None = None,
     max_concurrent_calls: int = 1000,
     connection_seconds: float = 900,
+    audit: AuditLog | None = None,
 ) -> AsyncIterator[Served]:
     """Serve ``services`` over mTLS as ``workload``, on a free port unless one is given."""
     verifier = TokenVerifier(ISSUER, AUDIENCE)
     verifier.set_keys(public_keys())
     registry = CollectorRegistry()
     stages = Stages(verifier, Metrics(registry), Tracing(workload, exporter, 1.0), max_concurrent_calls)
+    stages.audit = audit or RememberedAudit()
     health = Health()
     server = build_server(services, stages, health, connection_seconds=connection_seconds)
     port = listen(server, f"127.0.0.1:{port}", files_of(certificates, workload))

@@ -6,6 +6,7 @@ from functools import partial
 
 from services.auth.bootstrap import open_auth
 from services.auth.settings import AuthSettings
+from services.runtime.audit_outbox import open_audit_log
 from services.runtime.database import open_database, ping
 from services.runtime.health import watch
 from services.runtime.service import open_runtime
@@ -16,7 +17,8 @@ async def main() -> None:
     settings = AuthSettings()
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(open_database(settings.database_url))
-        runtime = await stack.enter_async_context(open_runtime("auth", settings))
+        audit = await stack.enter_async_context(open_audit_log(settings.database_url, "auth"))
+        runtime = await stack.enter_async_context(open_runtime("auth", settings, audit))
         auth = await stack.enter_async_context(open_auth(settings, engine))
         runtime.verifier.set_keys(auth.public_keys)
         runtime.spawn("database health", partial(watch, runtime.health.part("database"), partial(ping, engine), 1.0))

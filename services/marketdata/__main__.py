@@ -7,6 +7,7 @@ from levimesh.marketdata.v1 import marketdata_service_pb2
 from services.marketdata.adapters.ccxt_source import open_ccxt_source
 from services.marketdata.bootstrap import build
 from services.marketdata.settings import MarketDataSettings
+from services.runtime.audit_outbox import open_audit_log
 from services.runtime.database import open_database
 from services.runtime.journal import open_journal
 from services.runtime.service import open_runtime
@@ -19,12 +20,14 @@ async def main() -> None:
     settings = MarketDataSettings()
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(open_database(settings.database_url))
+        audit = await stack.enter_async_context(open_audit_log(settings.database_url, "marketdata"))
         journal = await stack.enter_async_context(open_journal(settings.redis_url))
         source = await stack.enter_async_context(
             open_ccxt_source(settings.source, settings.exchange, settings.base_url, settings.symbols)
         )
-        runtime = await stack.enter_async_context(open_runtime("marketdata", settings))
+        runtime = await stack.enter_async_context(open_runtime("marketdata", settings, audit))
         await runtime.fetch_keys()
+        await runtime.relay_audit()
         marketdata = build(settings, engine, journal, source, runtime.health)
         for name, work in marketdata.work.items():
             runtime.spawn(name, work)

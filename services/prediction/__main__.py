@@ -8,6 +8,7 @@ from levimesh.marketdata.v1 import marketdata_service_pb2, marketdata_service_pb
 from levimesh.prediction.v1 import prediction_service_pb2
 from services.prediction.bootstrap import build
 from services.prediction.settings import PredictionSettings
+from services.runtime.audit_outbox import open_audit_log
 from services.runtime.database import open_database
 from services.runtime.health import watch
 from services.runtime.journal import open_journal
@@ -22,9 +23,11 @@ async def main() -> None:
     settings = PredictionSettings()
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(open_database(settings.database_url))
+        audit = await stack.enter_async_context(open_audit_log(settings.database_url, "prediction"))
         journal = await stack.enter_async_context(open_journal(settings.redis_url))
-        runtime = await stack.enter_async_context(open_runtime("prediction", settings))
+        runtime = await stack.enter_async_context(open_runtime("prediction", settings, audit))
         await runtime.fetch_keys()
+        await runtime.relay_audit()
         marketdata = await runtime.channel(_MARKETDATA, "marketdata", settings.marketdata_target)
         prediction = build(settings, engine, journal, marketdata_service_pb2_grpc.MarketDataServiceStub(marketdata))
         for name, work in prediction.work.items():

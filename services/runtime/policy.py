@@ -120,6 +120,8 @@ def _contradictions(method: MethodDescriptor, wire: policy_pb2.MethodPolicy) -> 
         yield f"lets {', '.join(sorted(overlap))} in without a user's token, which it asks for; choose one"
     if not method.server_streaming and not wire.HasField("deadline"):
         yield "is unary and has no deadline"
+    if method.server_streaming and wire.audit:
+        yield "is a stream and asks for audit; audit the methods that change something"
     if for_users and not wire.HasField("rate_limit"):
         yield "can be reached by users and has no rate_limit, nor has its service"
     if wire.HasField("rate_limit"):

@@ -3,23 +3,31 @@
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
-from google.protobuf.json_format import MessageToDict
 
-from levimesh.auth.v1 import auth_service_pb2, auth_service_pb2_grpc
+from levimesh.auth.v1 import (
+    audit_pb2,
+    audit_service_pb2,
+    audit_service_pb2_grpc,
+    auth_service_pb2,
+    auth_service_pb2_grpc,
+)
 from services.runtime import logging as runtime_logging
+from services.runtime.audit_outbox import SqlAuditLog
 from services.runtime.channels import open_channel
 from services.runtime.errors import MeshError
 from services.runtime.health import Health
-from services.runtime.identity import TokenVerifier, refresh_keys
 from services.runtime.server import build_server, listen
 from services.runtime.settings import ServiceSettings
 from services.runtime.stages import Stages
 from services.runtime.telemetry import Metrics, Tracing, serve_metrics
+from services.runtime.tokens import TokenVerifier
+from services.runtime.trust import PublishedByAuth, refresh_keys, refresh_revocations
 from services.runtime.workload import WorkloadFiles
 
 _log = logging.getLogger(__name__)
@@ -28,16 +36,28 @@ _log = logging.getLogger(__name__)
 class Runtime:
     """What a service's main needs besides its own parts."""
 
-    def __init__(self, name: str, settings: ServiceSettings, tracing: Tracing, stack: AsyncExitStack) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: ServiceSettings,
+        tracing: Tracing,
+        stack: AsyncExitStack,
+        audit: SqlAuditLog | None = None,
+    ) -> None:
         self.name = name
         self.health = Health()
-        self.verifier = TokenVerifier(settings.token_issuer, settings.token_audience)
+        self.verifier = TokenVerifier(
+            settings.token_issuer,
+            settings.token_audience,
+            trust_revocations_for=settings.trust_revocations_seconds,
+        )
         self.stopping = asyncio.Event()
         """Set when the process is told to stop."""
         self._settings = settings
         self._stack = stack
         self._files = WorkloadFiles(settings.tls_certificate, settings.tls_private_key, settings.tls_trust_bundle)
-        self._stages = Stages(self.verifier, Metrics(), tracing, settings.max_concurrent_calls)
+        self._audit = audit
+        self._stages = Stages(self.verifier, Metrics(), tracing, settings.max_concurrent_calls, audit)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def channel(self, service: ServiceDescriptor, workload: str, target: str) -> grpc.aio.Channel:
@@ -46,15 +66,31 @@ class Runtime:
         return await self._stack.enter_async_context(channel)
 
     async def fetch_keys(self) -> None:
-        """Keep the verifier supplied with the keys that the auth service publishes."""
+        """Keep the verifier supplied with what the auth service publishes: its keys, and what is revoked."""
         service = auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"]
-        auth = auth_service_pb2_grpc.AuthServiceStub(await self.channel(service, "auth", self._settings.auth_target))
+        stub = auth_service_pb2_grpc.AuthServiceStub(await self.channel(service, "auth", self._settings.auth_target))
+        published = PublishedByAuth(stub)
+        self.check_tokens_by(published.keys, published.revoked)
 
-        async def fetch() -> list[dict[str, str]]:
-            response = await auth.GetJwks(auth_service_pb2.GetJwksRequest())
-            return [MessageToDict(key) for key in response.keys]
+    def check_tokens_by(
+        self,
+        keys: Callable[[], Awaitable[Iterable[Mapping[str, str]]]],
+        revoked: Callable[[], Awaitable[Iterable[str]]],
+    ) -> None:
+        """Keep the verifier supplied with ``keys`` and with what is ``revoked``."""
+        self.spawn("signing keys", lambda: refresh_keys(self.verifier, keys))
+        self.spawn("revocations", lambda: refresh_revocations(self.verifier, revoked))
 
-        self.spawn("signing keys", lambda: refresh_keys(self.verifier, fetch))
+    async def relay_audit(self) -> None:
+        """Keep sending what is recorded to the audit chain, which the auth service keeps."""
+        service = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]
+        stub = audit_service_pb2_grpc.AuditServiceStub(await self.channel(service, "auth", self._settings.auth_target))
+
+        async def append(events: Sequence[audit_pb2.AuditEvent]) -> None:
+            await stub.AppendAuditEvents(audit_service_pb2.AppendAuditEventsRequest(events=events))
+
+        if self._audit is not None:
+            self.spawn("audit relay", partial(self._audit.relay, append))
 
     def spawn(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Run ``work`` in the background until the process stops; when it raises, again with backoff."""
@@ -72,9 +108,7 @@ class Runtime:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stopping.set)
         draining = self.health.part("draining")
-        server = build_server(
-            services, self._stages, self.health, connection_seconds=self._settings.connection_seconds
-        )
+        server = build_server(services, self._stages, self.health, connection_seconds=self._settings.connection_seconds)
         port = listen(server, f"{self._settings.host}:{self._settings.port}", self._files)
         await server.start()
         draining.ok()
@@ -96,15 +130,17 @@ class Runtime:
 
 
 @asynccontextmanager
-async def open_runtime(name: str, settings: ServiceSettings) -> AsyncIterator[Runtime]:
-    """Logging, telemetry and identity of the service ``name``."""
+async def open_runtime(
+    name: str, settings: ServiceSettings, audit: SqlAuditLog | None = None
+) -> AsyncIterator[Runtime]:
+    """Logging, telemetry and identity of the service ``name``, whose audited calls are recorded in ``audit``."""
     runtime_logging.configure(name, settings.log_level)
     async with AsyncExitStack() as stack:
         tracing = Tracing.to(settings.otlp_endpoint, name, settings.trace_sample_ratio)
         stack.callback(tracing.close)
         if settings.metrics_port:
             serve_metrics(settings.host, settings.metrics_port)
-        runtime = Runtime(name, settings, tracing, stack)
+        runtime = Runtime(name, settings, tracing, stack, audit)
         try:
             yield runtime
         finally:

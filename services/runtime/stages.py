@@ -1,4 +1,4 @@
-"""What happens to every call, in this order: telemetry, errors, deadline, identity and policy, validation.
+"""What happens to every call, in this order: telemetry, errors, audit, deadline, identity and policy, validation.
 
 The chain of each method is put together once, when the server starts; a call pays only for what its stages do.
 """
@@ -6,21 +6,32 @@ The chain of each method is put together once, when the server starts; a call pa
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import grpc
 from google.protobuf.message import Message
 from protovalidate import Validator, Violation
 
+from services.runtime.audit import AuditLog, Serve, audited
 from services.runtime.deadlines import expire_at
 from services.runtime.errors import FieldViolations, MeshError, Overloaded, ShuttingDown
-from services.runtime.identity import TokenVerifier, authorize, set_caller, workload_of
+from services.runtime.identity import (
+    ADDRESS_HEADER,
+    GATEWAY,
+    Caller,
+    authorize,
+    current_caller,
+    set_caller,
+    workload_of,
+)
 from services.runtime.logging import call_fields
-from services.runtime.policy import Policy
+from services.runtime.policy import Policy, PolicyError
 from services.runtime.statuses import abort, as_mesh_error, to_status
 from services.runtime.telemetry import Metrics, Tracing
+from services.runtime.tokens import TokenVerifier
 
 Context = grpc.aio.ServicerContext[Any, Any]
 UnaryHandler = Callable[[Any, Context], Awaitable[Any]]
@@ -41,6 +52,8 @@ class Stages:
     tracing: Tracing
     max_concurrent_calls: int
     """Of unary calls; and as many streams, so that neither keeps the other out."""
+    audit: AuditLog | None = None
+    """Where audited calls are recorded; a server that has such methods does not start without one."""
     _validator: Validator = field(default_factory=Validator)
     _calls: int = 0
     _streams: set[asyncio.Task[Any]] = field(default_factory=set)
@@ -50,6 +63,9 @@ class Stages:
         """``handler`` behind every stage."""
         observe = self.metrics.seconds.labels(policy.method).observe
         ended_well = self.metrics.handled.labels(policy.method, "OK").inc
+        serve = self._serve(policy, handler)
+        if policy.audit:
+            serve = audited(policy, self._audit_log(policy), partial(self._apparent_caller, policy), serve)
 
         async def call(request: Message, context: Context) -> Any:
             started = time.perf_counter()
@@ -58,9 +74,7 @@ class Stages:
             try:
                 with self._span(policy, headers):
                     try:
-                        async with _deadline(policy, context):
-                            self._admit(policy, request, context, headers)
-                            response = await handler(request, context)
+                        response = await serve(request, context, headers)
                     except Exception as error:  # noqa: BLE001 - every error becomes a status here, and nowhere else
                         await self._fail(policy, context, as_mesh_error(error))
                 ended_well()
@@ -103,6 +117,19 @@ class Stages:
         for task in self._streams:
             task.cancel()
 
+    def _serve(self, policy: Policy, handler: UnaryHandler) -> Serve:
+        async def serve(request: Message, context: Context, headers: dict[str, Any]) -> Any:
+            async with _deadline(policy, context):
+                self._admit(policy, request, context, headers)
+                return await handler(request, context)
+
+        return serve
+
+    def _audit_log(self, policy: Policy) -> AuditLog:
+        if self.audit is None:
+            raise PolicyError(f"{policy.method} is audited, and the server has no audit log")
+        return self.audit
+
     async def _until_drained(self, responses: AsyncIterator[Any]) -> AsyncIterator[Any]:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - grpc.aio serves every call in a task of its own
@@ -131,11 +158,20 @@ class Stages:
         if self._calls > self.max_concurrent_calls:
             raise Overloaded("too many calls at once; try again in a second")
         workload = workload_of(context.peer_identities() or ())
-        caller = authorize(policy, workload, _bearer(headers), self.verifier)
+        caller = authorize(policy, workload, _bearer(headers), self.verifier, headers)
         set_caller(caller)
         call_fields.set({"method": policy.method, "user": caller.user.username if caller.user else caller.workload})
         if violations := self._validator.collect_violations(request):
             raise FieldViolations({_path(violation): _problem(violation) for violation in violations})
+
+    def _apparent_caller(self, policy: Policy, context: Context, headers: dict[str, Any]) -> Caller:
+        """Who calls, as far as it can be told of a call that need not have been let in."""
+        with suppress(LookupError):
+            return current_caller()
+        workload, token, user = workload_of(context.peer_identities() or ()), _bearer(headers), None
+        with suppress(MeshError):
+            user = self.verifier.verify(token) if token and workload in policy.callers and not policy.public else None
+        return Caller(workload, user, str(headers.get(ADDRESS_HEADER, "")) if workload == GATEWAY else "")
 
     async def _fail(self, policy: Policy, context: Context, error: MeshError) -> None:
         self.metrics.handled.labels(policy.method, error.status).inc()

@@ -7,6 +7,7 @@ from functools import partial
 from levimesh.marketdata.v1 import marketdata_service_pb2, marketdata_service_pb2_grpc
 from levimesh.prediction.v1 import prediction_service_pb2, prediction_service_pb2_grpc
 from levimesh.trading.v1 import trading_service_pb2
+from services.runtime.audit_outbox import open_audit_log
 from services.runtime.database import open_database
 from services.runtime.health import watch
 from services.runtime.journal import open_journal
@@ -24,9 +25,11 @@ async def main() -> None:
     settings = TradingSettings()
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(open_database(settings.database_url))
+        audit = await stack.enter_async_context(open_audit_log(settings.database_url, "trading"))
         journal = await stack.enter_async_context(open_journal(settings.redis_url))
-        runtime = await stack.enter_async_context(open_runtime("trading", settings))
+        runtime = await stack.enter_async_context(open_runtime("trading", settings, audit))
         await runtime.fetch_keys()
+        await runtime.relay_audit()
         marketdata = await runtime.channel(_MARKETDATA, "marketdata", settings.marketdata_target)
         prediction = await runtime.channel(_PREDICTION, "prediction", settings.prediction_target)
         trading = build(

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 metadata = MetaData(schema="auth")
@@ -111,6 +112,24 @@ signing_keys = Table(
     Column("sealed", LargeBinary, nullable=False),
     Column("create_time", DateTime(timezone=True), nullable=False),
     Column("sign_time", DateTime(timezone=True), nullable=False),
+)
+
+audit_events = Table(
+    "audit_events",
+    metadata,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("event_id", Uuid(as_uuid=False), nullable=False, unique=True),
+    Column("event_time", DateTime(timezone=True), nullable=False),
+    Column("service", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("session_id", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("subject", JSONB, nullable=False),
+    Column("trace_id", Text, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
 )
 
 
