@@ -28,7 +28,7 @@ from levimesh.auth.v1 import (
 from levimesh.policy.v1 import policy_pb2
 from levimesh.trading.v1 import order_pb2, trading_service_pb2, trading_service_pb2_grpc
 from services.runtime.decimals import to_pb as number
-from tests.embedded import Mesh, a_mesh
+from tests.embedded import Mesh
 from tests.mesh import error_info
 
 PASSWORD = "a long enough password"
@@ -81,12 +81,6 @@ READS = [
     if method.GetOptions().Extensions[policy_pb2.method].idempotency == policy_pb2.IDEMPOTENCY_READ_ONLY
     and not method.server_streaming
 ]
-
-
-@pytest.fixture(scope="module")
-def mesh() -> Iterator[Mesh]:
-    with a_mesh(GATEWAY_RATE_LIMIT_SCALE="0", AUTH_RATE_LIMIT_SCALE="1000") as mesh:
-        yield mesh
 
 
 @pytest.fixture(scope="module")
