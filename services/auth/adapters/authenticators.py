@@ -3,13 +3,13 @@
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, exists, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.auth.adapters.sealing import seal, unseal
 from services.auth.adapters.tables import authenticators, recovery_codes
-from services.auth.domain.totp import Enrolment
+from services.auth.domain.totp import CodeUse, Enrolment
 from services.auth.errors import TotpEnrolled
 
 _user = authenticators.c.user_id
@@ -47,7 +47,7 @@ class SqlAuthenticators:
             await connection.execute(
                 update(authenticators).where(_user == user_id).values(confirmed=True, last_step=step)
             )
-            codes = [{"user_id": user_id, "code_hash": code_hash} for code_hash in code_hashes]
+            codes = [{"user_id": user_id, "code_hash": code_hash, "used": False} for code_hash in code_hashes]
             await connection.execute(insert(recovery_codes), codes)
             return True
 
@@ -55,9 +55,12 @@ class SqlAuthenticators:
         unused = (_user == user_id, authenticators.c.confirmed, authenticators.c.last_step < step)
         return await self._changed(update(authenticators).where(*unused).values(last_step=step))
 
-    async def use_recovery_code(self, user_id: str, code_hash: bytes) -> bool:
+    async def use_recovery_code(self, user_id: str, code_hash: bytes) -> CodeUse:
         this_one = (recovery_codes.c.user_id == user_id, recovery_codes.c.code_hash == code_hash)
-        return await self._changed(delete(recovery_codes).where(*this_one))
+        if await self._changed(update(recovery_codes).where(*this_one, ~recovery_codes.c.used).values(used=True)):
+            return CodeUse.RIGHT
+        async with self._engine.connect() as connection:
+            return CodeUse.AGAIN if await connection.scalar(select(exists().where(*this_one))) else CodeUse.WRONG
 
     async def remove(self, user_id: str) -> None:
         await self._changed(delete(authenticators).where(_user == user_id))

@@ -76,6 +76,7 @@ recovery_codes = Table(
     metadata,
     Column("user_id", Uuid(as_uuid=False), primary_key=True),
     Column("code_hash", LargeBinary, primary_key=True),
+    Column("used", Boolean, nullable=False),
 )
 
 failed_logins = Table(

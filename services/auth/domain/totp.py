@@ -5,10 +5,21 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 
 RECOVERY_CODES = 10
 _BYTES = 10
 _CODE = re.compile(r"[0-9]{6}")
+
+
+class CodeUse(Enum):
+    """What became of somebody's attempt to use a code."""
+
+    RIGHT = auto()
+    """It is used up now."""
+    AGAIN = auto()
+    """It was right once, and was used before: nothing that somebody guessed."""
+    WRONG = auto()
 
 
 @dataclass(frozen=True, repr=False)

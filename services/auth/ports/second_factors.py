@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Protocol
 
-from services.auth.domain.totp import Enrolment
+from services.auth.domain.totp import CodeUse, Enrolment
 
 
 class Authenticators(Protocol):
@@ -25,8 +25,8 @@ class Authenticators(Protocol):
     async def use_step(self, user_id: str, step: int) -> bool:
         """Use the code of the time step up; False when it, or a later one, was used. Of several uses at once one is."""
 
-    async def use_recovery_code(self, user_id: str, code_hash: bytes) -> bool:
-        """Use a recovery code up; False when there is no such code. Of several uses at once one is."""
+    async def use_recovery_code(self, user_id: str, code_hash: bytes) -> CodeUse:
+        """Use a recovery code up. Of several uses at once one is right."""
 
     async def remove(self, user_id: str) -> None:
         """Forget the authenticator of the user and the recovery codes, if there are any."""

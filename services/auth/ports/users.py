@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from services.auth.domain.totp import CodeUse
 from services.auth.domain.users import Account, User
 
 
@@ -83,5 +84,8 @@ class SecondFactors(Protocol):
     async def required(self, user: User) -> bool:
         """Whether ``user`` needs one to log in."""
 
-    async def use(self, user: User, code: str) -> bool:
-        """Whether ``code`` is right now, or is a recovery code; it is used up then. Of several uses at once one is."""
+    async def use(self, user: User, code: str) -> CodeUse:
+        """Whether ``code`` is right now, or is a recovery code; it is used up then. Of several at once one is right.
+
+        Only a wrong one is a failed login, lest uses of one code at once lock each other out.
+        """

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from services.auth.domain.totp import is_authenticator_code, new_recovery_codes, recovery_code_hash
+from services.auth.domain.totp import CodeUse, is_authenticator_code, new_recovery_codes, recovery_code_hash
 from services.auth.domain.users import User
 from services.auth.errors import CodeInvalid, TotpEnrolled, TotpNotEnrolled, UserNotFound
 from services.auth.ports.second_factors import Authenticators, Codes
@@ -22,12 +22,14 @@ class TotpSecondFactors:
     async def required(self, user: User) -> bool:
         return user.totp_enrolled
 
-    async def use(self, user: User, code: str) -> bool:
+    async def use(self, user: User, code: str) -> CodeUse:
         if not is_authenticator_code(code):
             return await self._authenticators.use_recovery_code(user.user_id, recovery_code_hash(code))
         enrolment = await self._authenticators.of(user.user_id)
         step = self._codes.step(enrolment.secret, code, self._now()) if enrolment else None
-        return step is not None and await self._authenticators.use_step(user.user_id, step)
+        if step is None:
+            return CodeUse.WRONG
+        return CodeUse.RIGHT if await self._authenticators.use_step(user.user_id, step) else CodeUse.AGAIN
 
 
 class EnrollTotp:
@@ -88,8 +90,10 @@ class RemoveTotp:
         if user is None or not await self._second_factors.required(user):
             raise TotpNotEnrolled
         await self._guard.check(user.username)
-        if not await self._second_factors.use(user, code):
+        use = await self._second_factors.use(user, code)
+        if use is CodeUse.WRONG:
             await self._guard.failed(user.username)
+        if use is not CodeUse.RIGHT:
             raise CodeInvalid
         await self._guard.succeeded(user.username)
         await self._authenticators.remove(user_id)

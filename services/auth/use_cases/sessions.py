@@ -6,6 +6,7 @@ from uuid import UUID
 
 from services.auth.domain.sessions import Exchange, Origin, Session, SessionRules, Use
 from services.auth.domain.tokens import Grant, SessionTokens
+from services.auth.domain.totp import CodeUse
 from services.auth.domain.users import User
 from services.auth.errors import (
     CredentialsInvalid,
@@ -40,8 +41,10 @@ class Authenticate:
         if await self._second_factors.required(user):
             if not code:
                 raise SecondFactorRequired
-            if not await self._second_factors.use(user, code):
+            use = await self._second_factors.use(user, code)
+            if use is CodeUse.WRONG:
                 await self._guard.failed(username)
+            if use is not CodeUse.RIGHT:
                 raise CredentialsInvalid
         await self._guard.succeeded(username)
         return user

@@ -26,6 +26,7 @@ def upgrade() -> None:
             "user_id", sa.Uuid, sa.ForeignKey("auth.authenticators.user_id", ondelete="CASCADE"), primary_key=True
         ),
         sa.Column("code_hash", sa.LargeBinary, primary_key=True),
+        sa.Column("used", sa.Boolean, nullable=False),
         schema="auth",
     )
     op.create_table(
