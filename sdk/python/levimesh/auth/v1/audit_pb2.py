@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1clevimesh/auth/v1/audit.proto\x12\x10levimesh.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf4\x04\n\nAuditEvent\x12\x1a\n\x08sequence\x18\x01 \x01(\x03R\x08sequence\x12#\n\x08\x65vent_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x07\x65ventId\x12\x41\n\nevent_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\teventTime\x12!\n\x07service\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x07service\x12\"\n\x06\x61\x63tion\x18\x05 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02R\x06\x61\x63tion\x12\x1e\n\x05\x61\x63tor\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01R\x05\x61\x63tor\x12&\n\nsession_id\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18@R\tsessionId\x12!\n\x07\x61\x64\x64ress\x18\x08 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x07\x61\x64\x64ress\x12\x42\n\x07outcome\x18\t \x01(\x0e\x32\x1e.levimesh.auth.v1.AuditOutcomeB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x07outcome\x12 \n\x06status\x18\n \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01R\x06status\x12M\n\x07subject\x18\x0b \x03(\x0b\x32).levimesh.auth.v1.AuditEvent.SubjectEntryB\x08\xbaH\x05\x9a\x01\x02\x10 R\x07subject\x12\"\n\x08trace_id\x18\x0c \x01(\tB\x07\xbaH\x04r\x02\x18@R\x07traceId\x12\x1b\n\x04hash\x18\r \x01(\tB\x07\xbaH\x04r\x02\x18@R\x04hash\x1a:\n\x0cSubjectEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01*y\n\x0c\x41uditOutcome\x12\x1d\n\x19\x41UDIT_OUTCOME_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41UDIT_OUTCOME_DONE\x10\x01\x12\x18\n\x14\x41UDIT_OUTCOME_DENIED\x10\x02\x12\x18\n\x14\x41UDIT_OUTCOME_FAILED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1clevimesh/auth/v1/audit.proto\x12\x10levimesh.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x85\x05\n\nAuditEvent\x12\x1a\n\x08sequence\x18\x01 \x01(\x03R\x08sequence\x12#\n\x08\x65vent_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x07\x65ventId\x12\x41\n\nevent_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\teventTime\x12!\n\x07service\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x07service\x12\"\n\x06\x61\x63tion\x18\x05 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02R\x06\x61\x63tion\x12\x1e\n\x05\x61\x63tor\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01R\x05\x61\x63tor\x12&\n\nsession_id\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18@R\tsessionId\x12!\n\x07\x61\x64\x64ress\x18\x08 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x07\x61\x64\x64ress\x12\x44\n\x07outcome\x18\t \x01(\x0e\x32\x1e.levimesh.auth.v1.AuditOutcomeB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x07outcome\x12 \n\x06status\x18\n \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01R\x06status\x12\\\n\x07subject\x18\x0b \x03(\x0b\x32).levimesh.auth.v1.AuditEvent.SubjectEntryB\x17\xbaH\x14\x9a\x01\x11\x10 \"\x06r\x04\x10\x01\x18@*\x05r\x03\x18\x80\x02R\x07subject\x12\"\n\x08trace_id\x18\x0c \x01(\tB\x07\xbaH\x04r\x02\x18@R\x07traceId\x12\x1b\n\x04hash\x18\r \x01(\tB\x07\xbaH\x04r\x02\x18@R\x04hash\x1a:\n\x0cSubjectEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01*y\n\x0c\x41uditOutcome\x12\x1d\n\x19\x41UDIT_OUTCOME_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41UDIT_OUTCOME_DONE\x10\x01\x12\x18\n\x14\x41UDIT_OUTCOME_DENIED\x10\x02\x12\x18\n\x14\x41UDIT_OUTCOME_FAILED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,19 +50,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUDITEVENT'].fields_by_name['address']._loaded_options = None
   _globals['_AUDITEVENT'].fields_by_name['address']._serialized_options = b'\272H\004r\002\030@'
   _globals['_AUDITEVENT'].fields_by_name['outcome']._loaded_options = None
-  _globals['_AUDITEVENT'].fields_by_name['outcome']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_AUDITEVENT'].fields_by_name['outcome']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
   _globals['_AUDITEVENT'].fields_by_name['status']._loaded_options = None
   _globals['_AUDITEVENT'].fields_by_name['status']._serialized_options = b'\272H\005r\003\030\200\001'
   _globals['_AUDITEVENT'].fields_by_name['subject']._loaded_options = None
-  _globals['_AUDITEVENT'].fields_by_name['subject']._serialized_options = b'\272H\005\232\001\002\020 '
+  _globals['_AUDITEVENT'].fields_by_name['subject']._serialized_options = b'\272H\024\232\001\021\020 \"\006r\004\020\001\030@*\005r\003\030\200\002'
   _globals['_AUDITEVENT'].fields_by_name['trace_id']._loaded_options = None
   _globals['_AUDITEVENT'].fields_by_name['trace_id']._serialized_options = b'\272H\004r\002\030@'
   _globals['_AUDITEVENT'].fields_by_name['hash']._loaded_options = None
   _globals['_AUDITEVENT'].fields_by_name['hash']._serialized_options = b'\272H\004r\002\030@'
-  _globals['_AUDITOUTCOME']._serialized_start=743
-  _globals['_AUDITOUTCOME']._serialized_end=864
+  _globals['_AUDITOUTCOME']._serialized_start=760
+  _globals['_AUDITOUTCOME']._serialized_end=881
   _globals['_AUDITEVENT']._serialized_start=113
-  _globals['_AUDITEVENT']._serialized_end=741
-  _globals['_AUDITEVENT_SUBJECTENTRY']._serialized_start=683
-  _globals['_AUDITEVENT_SUBJECTENTRY']._serialized_end=741
+  _globals['_AUDITEVENT']._serialized_end=758
+  _globals['_AUDITEVENT_SUBJECTENTRY']._serialized_start=700
+  _globals['_AUDITEVENT_SUBJECTENTRY']._serialized_end=758
 # @@protoc_insertion_point(module_scope)

@@ -117,7 +117,7 @@ class AuditEvent(_message.Message):
 
     @_builtins.property
     def subject(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """What it was done to, such as `user:…` or `order:…`; the ids of the request."""
+        """What it was done to: the ids and names of the request by their fields, such as `order_id` and `symbol`."""
 
     def __init__(
         self,
