@@ -8,7 +8,8 @@ from gateway.settings import GatewaySettings
 
 Config = dict[str, Any]
 
-_OWN = "x-levimesh-"
+_OWN: Config = {"remove_on_match": {"key_matcher": {"prefix": "x-levimesh-", "ignore_case": True}}}
+_INSIDE: tuple[Config, ...] = (_OWN, {"remove": "x-envoy-upstream-healthchecked-cluster"})
 _EXTENSIONS = "type.googleapis.com/envoy.extensions"
 _SPOOFABLE = (
     "x-forwarded-client-cert",
@@ -45,12 +46,11 @@ def without_spoofable_headers(settings: GatewaySettings) -> Config:
     """Applied before anything else looks at a request."""
     # The tracer decides anew which calls are traced; without one nobody may make the services trace theirs.
     names = _SPOOFABLE if settings.otlp_endpoint else (*_SPOOFABLE, "traceparent", "tracestate")
-    own: Config = {"remove_on_match": {"key_matcher": {"prefix": _OWN, "ignore_case": True}}}
     return {
         "name": "envoy.http.early_header_mutation.header_mutation",
         "typed_config": {
             "@type": f"{_EXTENSIONS}.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-            "mutations": [own, *({"remove": name} for name in names)],
+            "mutations": [_OWN, *({"remove": name} for name in names)],
         },
     }
 
@@ -67,8 +67,7 @@ def careful_headers(*, tls: bool) -> list[Config]:
 def answer_filter(*, tls: bool) -> Config:
     """The last that sees an answer: adds the security headers and the standard names of the RateLimit headers."""
     standard = [set_header(f"ratelimit-{name}", f"%RESP(x-ratelimit-{name})%") for name in _COUNTED]
-    own: Config = {"remove_on_match": {"key_matcher": {"prefix": _OWN, "ignore_case": True}}}
-    return _mutation("levimesh.answer", response=[own, *_appended(careful_headers(tls=tls)), *_appended(standard)])
+    return _mutation("levimesh.answer", response=[*_INSIDE, *_appended(careful_headers(tls=tls)), *_appended(standard)])
 
 
 def address_filter() -> Config:

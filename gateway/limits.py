@@ -21,7 +21,7 @@ DOMAIN = "levimesh"
 SUBJECT, TIER, ADDRESS = "x-levimesh-subject", "x-levimesh-tier", "x-levimesh-address"
 """The headers that tell who calls; the gateway sets them, and drops what a client says in them."""
 
-RETRY_STEPS = (1, 2, 5, 10, 30, 60)
+RETRY_STEPS = (1, 2, 3, 5, 6, 10, 15, 20, 30, 60)
 """The seconds after which a refused caller is told to try again: the smallest that is enough."""
 
 _COUNTED_CALLERS = 4096

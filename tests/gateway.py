@@ -44,6 +44,8 @@ class Calls:
     """Method name and request, in order."""
     headers: dict[str, Any] = field(default_factory=dict)
     """Of the newest call."""
+    sends: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    """Method name to the headers that its answers have."""
 
     @property
     def methods(self) -> list[str]:
@@ -171,6 +173,8 @@ def _recorder(method: MethodDescriptor, calls: Calls, implementation: Callable[.
 
     async def unary(_: object, request: Message, context: Any) -> Any:
         note(request, context)
+        if method.name in calls.sends:
+            await context.send_initial_metadata(calls.sends[method.name])
         return response_type() if implementation is None else await implementation(request)
 
     async def stream(_: object, request: Message, context: Any) -> AsyncIterator[Any]:
