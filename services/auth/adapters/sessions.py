@@ -59,7 +59,7 @@ class SqlSessions:
             theirs = theirs.where(position < after)
         newest_first = theirs.order_by(sessions.c.create_time.desc(), sessions.c.session_id.desc()).limit(limit)
         async with self._engine.connect() as connection:
-            return [_session(row) for row in await connection.execute(newest_first)]
+            return [session_of(row) for row in await connection.execute(newest_first)]
 
     async def forget(self, now: datetime) -> None:
         too_late = (refresh_tokens.c.answer.is_not(None), refresh_tokens.c.use_time < now - self._answers_kept)
@@ -106,7 +106,7 @@ async def _present(connection: AsyncConnection, fingerprint: bytes) -> Presented
     if user is None:
         return None
     exchange = None if row.use_time is None else Exchange(row.use_time, row.request_id, row.answer)
-    return PresentedInSql(connection, RefreshToken(fingerprint, exchange), _session(row), user_of(user))
+    return PresentedInSql(connection, RefreshToken(fingerprint, exchange), session_of(row), user_of(user))
 
 
 async def _add_token(connection: AsyncConnection, fingerprint: bytes, session_id: str) -> None:
@@ -134,7 +134,8 @@ def _row(session: Session) -> dict[str, object]:
     }
 
 
-def _session(row: Row[Any]) -> Session:
+def session_of(row: Row[Any]) -> Session:
+    """The session in a row of its table."""
     return Session(
         session_id=row.session_id,
         user_id=row.user_id,

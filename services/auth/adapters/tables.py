@@ -106,6 +106,28 @@ api_keys = Table(
     Column("revoke_time", DateTime(timezone=True)),
 )
 
+authorization_codes = Table(
+    "authorization_codes",
+    metadata,
+    Column("code_hash", LargeBinary, primary_key=True),
+    Column("client_id", Text, nullable=False),
+    Column("redirect_uri", Text, nullable=False),
+    Column("code_challenge", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("user_id", Uuid(as_uuid=False), nullable=False),
+    Column("expire_time", DateTime(timezone=True), nullable=False),
+    Column("uses", Integer, nullable=False),
+    Column("session_id", Uuid(as_uuid=False)),
+)
+
+external_people = Table(
+    "external_people",
+    metadata,
+    Column("issuer", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("user_id", Uuid(as_uuid=False), nullable=False),
+)
+
 signing_keys = Table(
     "signing_keys",
     metadata,
