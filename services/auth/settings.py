@@ -2,11 +2,14 @@
 
 import base64
 import binascii
+from pathlib import Path
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.runtime.settings import ServiceSettings
+
+_KEY_BYTES = 32
 
 
 class AuthSettings(ServiceSettings):
@@ -17,6 +20,22 @@ class AuthSettings(ServiceSettings):
     key_encryption_key: SecretStr
     """32 random bytes in base64, by which signing keys and the secrets of authenticators are encrypted where they are
     stored. Without it they are lost, and every token and second factor with them."""
+    previous_key_encryption_keys: SecretStr = SecretStr("")
+    """Earlier ones, with commas in between. What they encrypted is opened with them and encrypted anew at the start. To
+    change the key, first name the new one here on every replica, then exchange the two, then take the old one away."""
+    signing_key_days: float = Field(default=30, gt=0)
+    """How long a key signs access tokens before the next one does."""
+    signing_key_overlap_seconds: int = Field(default=600, ge=120)
+    """How long a key is published before it signs, and beyond its last token: at least twice as long as anybody keeps the
+    published keys, which is a minute at the gateway."""
+    session_idle_days: float = Field(default=14, gt=0)
+    """A session that is not refreshed for so long ends."""
+    session_days: float = Field(default=90, gt=0)
+    """After so long a user has to log in again."""
+    refresh_retry_seconds: float = Field(default=30, ge=0)
+    """For so long a retry of a refresh gets the same answer."""
+    refresh_race_seconds: float = Field(default=2, ge=0)
+    """A second use of a refresh token so soon after the first is refused, and does not end the session."""
     token_lifetime_seconds: int = Field(default=300, ge=1, le=3600)
     """How long an access token is good for."""
     password_workers: int = Field(default=2, gt=0)
@@ -26,14 +45,20 @@ class AuthSettings(ServiceSettings):
     authenticator_issuer: str = Field(default="LeviMesh", min_length=1, pattern="^[^:]*$")
     """The name of the mesh in people's authenticators."""
 
-    @field_validator("key_encryption_key")
+    audit_anchor_file: Path | None = None
+    """File that the newest hash of the audit chain is appended to, where whoever administers the database cannot write.
+    Without it nobody would notice if the end of the chain were cut off, or all of it were written anew."""
+    audit_anchor_seconds: float = Field(default=60, gt=0)
+    """How often that is done; also when the process stops."""
+
+    rate_limit_scale: float = Field(default=1, gt=0, allow_inf_nan=False)
+    """Limits that are counted for all gateways together are that many times what the contracts say; for load tests."""
+
+    @field_validator("key_encryption_key", "previous_key_encryption_keys")
     @classmethod
-    def _is_an_aes_256_key(cls, value: SecretStr) -> SecretStr:
-        try:
-            size = len(base64.b64decode(value.get_secret_value(), validate=True))
-        except binascii.Error:
-            size = 0
-        if size != 32:
+    def _are_aes_256_keys(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        texts = _texts(value)
+        if not (all(map(_is_a_key, texts)) and (texts or info.field_name != "key_encryption_key")):
             raise ValueError("not 32 bytes in base64; make some with: openssl rand -base64 32")
         return value
 
@@ -41,3 +66,19 @@ class AuthSettings(ServiceSettings):
     def key_encryption_bytes(self) -> bytes:
         """The 32 bytes themselves."""
         return base64.b64decode(self.key_encryption_key.get_secret_value())
+
+    @property
+    def previous_key_encryption_bytes(self) -> list[bytes]:
+        """Those of the earlier keys."""
+        return [base64.b64decode(text) for text in _texts(self.previous_key_encryption_keys)]
+
+
+def _texts(value: SecretStr) -> list[str]:
+    return [text for part in value.get_secret_value().split(",") if (text := part.strip())]
+
+
+def _is_a_key(text: str) -> bool:
+    try:
+        return len(base64.b64decode(text, validate=True)) == _KEY_BYTES
+    except binascii.Error:
+        return False

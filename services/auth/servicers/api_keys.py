@@ -1,0 +1,79 @@
+"""ApiKeyService: wire in, wire out."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import grpc
+
+from levimesh.auth.v1 import api_key_service_pb2 as pb
+from levimesh.auth.v1 import api_key_service_pb2_grpc as pb_grpc
+from services.auth import converters
+from services.auth import edge_converters as convert
+from services.auth.domain.users import Role
+from services.auth.use_cases.api_keys import CreateApiKey, ListApiKeys, Place, RevokeApiKey, RotateApiKey
+from services.runtime.errors import PageTokenInvalid
+from services.runtime.identity import current_user
+from services.runtime.pagination import decode_page_token, encode_page_token
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+_PAGE_SIZE = 100
+
+
+@dataclass(frozen=True)
+class ApiKeyUseCases:
+    """What ApiKeyService can do."""
+
+    create: CreateApiKey
+    list: ListApiKeys
+    rotate: RotateApiKey
+    revoke: RevokeApiKey
+
+
+class ApiKeyServicer(pb_grpc.ApiKeyServiceServicer):
+    """See the contract."""
+
+    def __init__(self, use_cases: ApiKeyUseCases) -> None:
+        self._do = use_cases
+
+    async def CreateApiKey(self, request: pb.CreateApiKeyRequest, context: Context) -> pb.CreateApiKeyResponse:
+        key, secret = await self._do.create(
+            current_user().user_id,
+            request.name,
+            convert.scopes_from_pb(request.scopes),
+            request.allowed_networks,
+            converters.tier_from_pb(request.rate_tier),
+            request.lifetime.ToTimedelta() if request.HasField("lifetime") else None,
+        )
+        return pb.CreateApiKeyResponse(api_key=convert.api_key_to_pb(key), secret=secret)
+
+    async def ListApiKeys(self, request: pb.ListApiKeysRequest, context: Context) -> pb.ListApiKeysResponse:
+        size = request.page_size or _PAGE_SIZE
+        keys, go_on = await self._do.list(current_user().user_id, _place(request), size)
+        return pb.ListApiKeysResponse(
+            api_keys=map(convert.api_key_to_pb, keys),
+            next_page_token="" if go_on is None else encode_page_token([go_on[0].isoformat(), go_on[1]], request),
+        )
+
+    async def RotateApiKey(self, request: pb.RotateApiKeyRequest, context: Context) -> pb.RotateApiKeyResponse:
+        key, secret = await self._do.rotate(current_user().user_id, request.key_id, request.overlap.ToTimedelta())
+        return pb.RotateApiKeyResponse(api_key=convert.api_key_to_pb(key), secret=secret)
+
+    async def RevokeApiKey(self, request: pb.RevokeApiKeyRequest, context: Context) -> pb.RevokeApiKeyResponse:
+        caller = current_user()
+        await self._do.revoke(request.key_id, None if Role.ADMIN in caller.roles else caller.user_id)
+        return pb.RevokeApiKeyResponse()
+
+
+def _place(request: pb.ListApiKeysRequest) -> Place | None:
+    if not request.page_token:
+        return None
+    try:
+        made, key_id = decode_page_token(request.page_token, request)
+        return datetime.fromisoformat(made), str(UUID(key_id))
+    except ValueError as error:
+        raise PageTokenInvalid(
+            "page_token is not from this listing; send the next_page_token of its last page"
+        ) from error
