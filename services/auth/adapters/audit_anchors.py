@@ -22,6 +22,16 @@ _log = logging.getLogger(__name__)
 _LONGEST_LINE = 1024
 
 
+class NoAnchors:
+    """Remembers nothing: for a mesh that was given no place for it."""
+
+    async def add(self, anchor: Anchor) -> None:
+        """Forget it."""
+
+    def all(self) -> Iterator[Anchor]:
+        return iter(())
+
+
 class AnchorFile:
     """Anchors in the file ``path``, which is made with the first of them."""
 
