@@ -7,7 +7,22 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 import typer
 
-from services.cli import certs, login, market, models, orders, stack, trading, users, watch
+from services.cli import (
+    certs,
+    keys,
+    login,
+    market,
+    models,
+    orders,
+    password,
+    rules,
+    sessions,
+    stack,
+    totp,
+    trading,
+    users,
+    watch,
+)
 
 app = typer.Typer(
     name="levimesh",
@@ -15,7 +30,22 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for module in (stack, certs, login, watch, market, models, orders, trading, users):
+for module in (
+    stack,
+    certs,
+    login,
+    watch,
+    market,
+    models,
+    orders,
+    trading,
+    users,
+    sessions,
+    keys,
+    password,
+    totp,
+    rules,
+):
     app.add_typer(module.app)
 
 
