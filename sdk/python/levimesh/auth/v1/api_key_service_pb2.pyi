@@ -35,7 +35,7 @@ class CreateApiKeyRequest(_message.Message):
     name: _builtins.str
     """What the owner calls it."""
     rate_tier: _policy_pb2.RateTier.ValueType
-    """How much it may call; at most what the owner may."""
+    """How much it may call; at most what the owner may, and as much where nothing is said."""
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_api_key_pb2.Scope.ValueType]:
         """What it may be used for."""

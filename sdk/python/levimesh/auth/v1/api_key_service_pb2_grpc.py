@@ -72,7 +72,7 @@ class ApiKeyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListApiKeys(self, request, context):
-        """ListApiKeys lists the caller's keys, the newest first, without their secrets.
+        """ListApiKeys lists the caller's keys, those that have ended too, the newest first, without their secrets.
 
         A retry is safe.
         """
@@ -83,7 +83,10 @@ class ApiKeyServiceServicer:
     def RotateApiKey(self, request, context):
         """RotateApiKey gives a key of the caller a new secret, shown this once. The old secret works for `overlap` more.
 
-        A retry makes another secret. Errors: NOT_FOUND (ERROR_REASON_API_KEY_NOT_FOUND), for a key of another user too.
+        Access tokens that were given for the old secret are good until they expire, which is soon; to end a secret that has
+        leaked together with its tokens, revoke the key.
+        A retry makes another secret. Errors: NOT_FOUND (ERROR_REASON_API_KEY_NOT_FOUND), for a key of another user, or one
+        that has ended, too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -40,14 +40,17 @@ class ApiKeyServiceStub:
     Errors: PERMISSION_DENIED (ERROR_REASON_GRANT_NOT_ALLOWED) for a scope or a rate tier that the caller does not have.
     """
     ListApiKeys: _grpc.UnaryUnaryMultiCallable[_api_key_service_pb2.ListApiKeysRequest, _api_key_service_pb2.ListApiKeysResponse]
-    """ListApiKeys lists the caller's keys, the newest first, without their secrets.
+    """ListApiKeys lists the caller's keys, those that have ended too, the newest first, without their secrets.
 
     A retry is safe.
     """
     RotateApiKey: _grpc.UnaryUnaryMultiCallable[_api_key_service_pb2.RotateApiKeyRequest, _api_key_service_pb2.RotateApiKeyResponse]
     """RotateApiKey gives a key of the caller a new secret, shown this once. The old secret works for `overlap` more.
 
-    A retry makes another secret. Errors: NOT_FOUND (ERROR_REASON_API_KEY_NOT_FOUND), for a key of another user too.
+    Access tokens that were given for the old secret are good until they expire, which is soon; to end a secret that has
+    leaked together with its tokens, revoke the key.
+    A retry makes another secret. Errors: NOT_FOUND (ERROR_REASON_API_KEY_NOT_FOUND), for a key of another user, or one
+    that has ended, too.
     """
     RevokeApiKey: _grpc.UnaryUnaryMultiCallable[_api_key_service_pb2.RevokeApiKeyRequest, _api_key_service_pb2.RevokeApiKeyResponse]
     """RevokeApiKey ends a key of the caller, or of anybody for an admin, and its tokens, within two seconds.
@@ -67,14 +70,17 @@ class ApiKeyServiceAsyncStub(ApiKeyServiceStub):
     Errors: PERMISSION_DENIED (ERROR_REASON_GRANT_NOT_ALLOWED) for a scope or a rate tier that the caller does not have.
     """
     ListApiKeys: _aio.UnaryUnaryMultiCallable[_api_key_service_pb2.ListApiKeysRequest, _api_key_service_pb2.ListApiKeysResponse]  # type: ignore[assignment]
-    """ListApiKeys lists the caller's keys, the newest first, without their secrets.
+    """ListApiKeys lists the caller's keys, those that have ended too, the newest first, without their secrets.
 
     A retry is safe.
     """
     RotateApiKey: _aio.UnaryUnaryMultiCallable[_api_key_service_pb2.RotateApiKeyRequest, _api_key_service_pb2.RotateApiKeyResponse]  # type: ignore[assignment]
     """RotateApiKey gives a key of the caller a new secret, shown this once. The old secret works for `overlap` more.
 
-    A retry makes another secret. Errors: NOT_FOUND (ERROR_REASON_API_KEY_NOT_FOUND), for a key of another user too.
+    Access tokens that were given for the old secret are good until they expire, which is soon; to end a secret that has
+    leaked together with its tokens, revoke the key.
+    A retry makes another secret. Errors: NOT_FOUND (ERROR_REASON_API_KEY_NOT_FOUND), for a key of another user, or one
+    that has ended, too.
     """
     RevokeApiKey: _aio.UnaryUnaryMultiCallable[_api_key_service_pb2.RevokeApiKeyRequest, _api_key_service_pb2.RevokeApiKeyResponse]  # type: ignore[assignment]
     """RevokeApiKey ends a key of the caller, or of anybody for an admin, and its tokens, within two seconds.
@@ -103,7 +109,7 @@ class ApiKeyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _api_key_service_pb2.ListApiKeysRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_api_key_service_pb2.ListApiKeysResponse, _abc.Awaitable[_api_key_service_pb2.ListApiKeysResponse]]:
-        """ListApiKeys lists the caller's keys, the newest first, without their secrets.
+        """ListApiKeys lists the caller's keys, those that have ended too, the newest first, without their secrets.
 
         A retry is safe.
         """
@@ -116,7 +122,10 @@ class ApiKeyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_api_key_service_pb2.RotateApiKeyResponse, _abc.Awaitable[_api_key_service_pb2.RotateApiKeyResponse]]:
         """RotateApiKey gives a key of the caller a new secret, shown this once. The old secret works for `overlap` more.
 
-        A retry makes another secret. Errors: NOT_FOUND (ERROR_REASON_API_KEY_NOT_FOUND), for a key of another user too.
+        Access tokens that were given for the old secret are good until they expire, which is soon; to end a secret that has
+        leaked together with its tokens, revoke the key.
+        A retry makes another secret. Errors: NOT_FOUND (ERROR_REASON_API_KEY_NOT_FOUND), for a key of another user, or one
+        that has ended, too.
         """
 
     @_abc_1.abstractmethod
