@@ -17,6 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from services.runtime.errors import DependencyUnavailable
+from services.runtime.redis import connect_to
 
 _log = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ async def open_journal(url: SecretStr, *, keep: int = 100_000, patience: float =
     """
     # redis-py bounds a send with asyncio.wait_for, which loses a cancellation on Python 3.11: so we bound it ourselves.
     redis = Redis.from_url(
-        url.get_secret_value(),
+        **connect_to(url),
         socket_timeout=None,
         socket_connect_timeout=2,
         socket_keepalive=True,

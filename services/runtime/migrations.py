@@ -1,10 +1,10 @@
 """Alembic migrations, one history and one schema per service.
 
-``python -m services.runtime.migrations SERVICE`` migrates the database that ``<SERVICE>_DATABASE_URL`` names.
+``python -m services.runtime.migrations SERVICE`` migrates the database that the setting ``<SERVICE>_DATABASE_URL``
+names.
 """
 
 import asyncio
-import os
 import sys
 from pathlib import Path
 from typing import cast
@@ -13,8 +13,11 @@ from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, RevisionStep
 from alembic.script import ScriptDirectory
+from pydantic_settings import SettingsError
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
+
+from services.runtime.secret_files import UrlWithPassword, find_secret
 
 _SERVICES = Path(__file__).parents[1]
 
@@ -55,10 +58,19 @@ def main() -> None:
     if len(sys.argv) != 2:
         sys.exit("usage: python -m services.runtime.migrations SERVICE")
     service = sys.argv[1]
+    try:
+        url = _url_of(service)
+    except SettingsError as error:
+        sys.exit(str(error))
+    asyncio.run(migrate(service, url))
+
+
+def _url_of(service: str) -> str:
     variable = f"{service.upper()}_DATABASE_URL"
-    if variable not in os.environ:
-        sys.exit(f"set {variable} to the SQLAlchemy URL of the database to migrate")
-    asyncio.run(migrate(service, os.environ[variable]))
+    url, password = find_secret(variable), find_secret(f"{service.upper()}_DATABASE_PASSWORD")
+    if url is None:
+        raise SettingsError(f"set {variable} to the SQLAlchemy URL of the database to migrate")
+    return (url if password is None else UrlWithPassword(url, password)).get_secret_value()
 
 
 if __name__ == "__main__":

@@ -2,12 +2,17 @@
 
 from pathlib import Path
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from services.runtime.secret_files import SettingsWithSecrets, UrlWithPassword, has_password
 
 
-class ServiceSettings(BaseSettings):
-    """Read from the environment; a service's own class sets the prefix, for example ``TRADING_``."""
+class ServiceSettings(SettingsWithSecrets):
+    """Read from the environment; a service's own class sets the prefix, for example ``TRADING_``.
+
+    Secrets may also be in files: see ``secret_files``.
+    """
 
     model_config = SettingsConfigDict(frozen=True, use_attribute_docstrings=True, extra="ignore")
 
@@ -29,8 +34,12 @@ class ServiceSettings(BaseSettings):
 
     database_url: SecretStr
     """SQLAlchemy URL, for example ``postgresql+asyncpg://trading:…@127.0.0.1:15432/levimesh``."""
+    database_password: SecretStr | None = None
+    """The password for a ``database_url`` that has none."""
     redis_url: SecretStr
     """Redis URL, for example ``redis://:…@127.0.0.1:15379/0``."""
+    redis_password: SecretStr | None = None
+    """The password for a ``redis_url`` that has none."""
 
     auth_target: str = "127.0.0.1:15051"
     """Where the auth service serves the keys that access tokens are signed with."""
@@ -54,3 +63,16 @@ class ServiceSettings(BaseSettings):
     """How long calls in progress may take to finish at shutdown."""
     drain_notice_seconds: float = Field(default=2.5, ge=0)
     """How long health says NOT_SERVING before calls are refused, so that balancers turn away first."""
+
+    @model_validator(mode="after")
+    def _put_passwords_into_urls(self) -> "ServiceSettings":
+        for name in ("database", "redis"):
+            url: SecretStr = getattr(self, f"{name}_url")
+            password: SecretStr | None = getattr(self, f"{name}_password")
+            if password is None or isinstance(url, UrlWithPassword):
+                continue
+            if has_password(url):
+                raise ValueError(f"there is a {name}_password, and another one in {name}_url; keep one of them")
+            # The settings are frozen once they are made; this is the making.
+            self.__dict__[f"{name}_url"] = UrlWithPassword(url, password)
+        return self

@@ -20,8 +20,9 @@ _log = logging.getLogger(__name__)
 DOMAIN = "levimesh"
 STATUS_DETAILS = "grpc-status-details-bin"
 
-_OUTAGES = ("08", "53", "57P")
-"""Beginnings of PostgreSQL's error codes: connection lost, out of resources, starting or shutting down."""
+_OUTAGES = ("08", "28P", "53", "57P")
+"""Beginnings of PostgreSQL's error codes: connection lost, password refused (it is being changed, or it is wrong),
+out of resources, starting or shutting down."""
 
 
 class DeadlineExceeded(MeshError):

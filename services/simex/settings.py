@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from services.runtime.secret_files import SettingsWithSecrets
 
 SymbolName = Annotated[str, Field(pattern=r"^[A-Z0-9]+-[A-Z0-9]+$")]
 Positive = Annotated[Decimal, Field(gt=0)]
@@ -16,7 +18,7 @@ def _as_utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-class SimexSettings(BaseSettings):
+class SimexSettings(SettingsWithSecrets):
     """What market simex makes, where it listens and who may trade on it."""
 
     model_config = SettingsConfigDict(env_prefix="SIMEX_", frozen=True, use_attribute_docstrings=True)
@@ -27,7 +29,7 @@ class SimexSettings(BaseSettings):
     """Port of REST and websocket alike; 0 takes a free one."""
     seed: Annotated[int, Field(ge=0)] = 7
     """Seed of everything random: the same seed (or files) gives the same trades, ids included."""
-    symbols: dict[SymbolName, Positive] = {"BTC-USDT": Decimal(60000), "ETH-USDT": Decimal(2500)}
+    symbols: dict[SymbolName, Positive] = Field(default={"BTC-USDT": Decimal(60000), "ETH-USDT": Decimal(2500)})
     """Symbols of the stochastic market with their first prices, as JSON. A replay takes its symbols from the files."""
     history_days: Annotated[int, Field(ge=0, le=3650)] = 60
     """Days of stochastic history before the first start."""
@@ -43,7 +45,7 @@ class SimexSettings(BaseSettings):
     """API key of the one account; without key and secret every signed request is refused."""
     api_secret: SecretStr | None = None
     """Secret that signs the account's requests (HMAC-SHA256)."""
-    balances: dict[str, Annotated[Decimal, Field(ge=0)]] = {"USDT": Decimal(100_000)}
+    balances: dict[str, Annotated[Decimal, Field(ge=0)]] = Field(default={"USDT": Decimal(100_000)})
     """What the account owns at its first start, by asset, as JSON."""
     maker_fee: Annotated[Decimal, Field(ge=0, lt=1)] = Decimal("0.001")
     """Commission of an order that waited in the book, as a fraction of what it receives."""
