@@ -18,6 +18,15 @@ from services.stack.settings import METRICS_OFFSET, SERVICES, StackSettings
 from services.stack.sources import Source
 from services.stack.state import Memory, Secrets, State
 
+_EVERYBODYS = frozenset(
+    {
+        *("PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "LD_LIBRARY_PATH"),
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "OMP_NUM_THREADS", "LEVIMESH_SECRETS_DIR"),
+        *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+    }
+)
+"""Variables of the user's environment that reach every process of ours. No others do: there may be secrets in them."""
+
 _GATEWAY_WAVE, _SERVICES_WAVE, _EXCHANGE_WAVE, _SERVERS_WAVE = range(4)
 
 
@@ -91,7 +100,7 @@ def _simex(settings: StackSettings, state: State, source: Source, speed: float) 
     return Process(
         name="simex",
         command=_python("services.simex"),
-        environment={**os.environ, **given},
+        environment={**_inherited("SIMEX"), **given},
         log=_log(state, "simex"),
         ready=lambda: check_http("/api/v3/ping", port=settings.simex_port),
         stop_wave=_EXCHANGE_WAVE,
@@ -119,7 +128,7 @@ def _service(
         command=_python(f"services.{name}"),
         environment={
             **_suggestions(name, source),
-            **os.environ,
+            **_inherited(prefix),
             **{f"{prefix}_{key}": value for key, value in given.items()},
         },
         log=_log(state, name),
@@ -169,6 +178,15 @@ def _gateway(settings: StackSettings, state: State) -> Process:
 
 def _python(module: str) -> list[str]:
     return [sys.executable, "-P", "-m", module]
+
+
+def _inherited(prefix: str) -> Mapping[str, str]:
+    """What a service gets of the user's environment: its own settings, and what every program on a machine needs."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in _EVERYBODYS or name.startswith((f"{prefix}_", "LC_", "GRPC_", "OTEL_"))
+    }
 
 
 def _bare_environment() -> Mapping[str, str]:

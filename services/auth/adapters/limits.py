@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 
 from services.auth.domain.limits import Allowance, Balance, Counted
 from services.auth.errors import CountingUnavailable
+from services.runtime.redis import connect_to
 
 _CONNECTIONS = 32
 _PATIENCE = 0.3
@@ -57,7 +58,7 @@ async def open_call_counter(url: SecretStr) -> AsyncIterator[RedisCallCounter]:
     """A counter on the Redis at ``url``; nothing is connected before the first use."""
     # Without socket_timeout: see docs/decisions/0004-cancellation-and-redis.md.
     pool = BlockingConnectionPool.from_url(
-        url.get_secret_value(),
+        **connect_to(url),
         max_connections=_CONNECTIONS,
         timeout=None,
         socket_timeout=None,

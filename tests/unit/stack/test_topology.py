@@ -74,6 +74,21 @@ def test_a_real_exchange_is_asked_at_its_own_address_without_simex(tmp_path: Pat
     assert "MARKETDATA_SYMBOLS" not in marketdata
 
 
+def test_a_process_inherits_its_own_settings_and_nobody_elses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = {"TRADING_PAPER_CASH": "7", "AUTH_TOKEN_LIFETIME_SECONDS": "60", "SIMEX_SEED": "9"}
+    for name, value in {**theirs, "AWS_SECRET_ACCESS_KEY": "canary", "LEVIMESH_GATEWAY_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+
+    found = topology(tmp_path)
+
+    for name, process in found.items():
+        inherited = {variable for variable in theirs if variable in process.environment}
+        assert inherited == {variable for variable in theirs if variable.startswith(f"{name.upper()}_")}
+        assert "canary" not in process.environment.values()
+        assert "LEVIMESH_GATEWAY_PORT" not in process.environment
+    assert found["trading"].environment["PATH"]
+
+
 def test_the_servers_of_the_wheels_inherit_nothing_of_the_user(tmp_path: Path) -> None:
     found = topology(tmp_path)
 
