@@ -10,7 +10,18 @@ from levimesh.client.client import Client
 from levimesh.client.errors import ErrorDetails, ProfileError, details, explain
 from levimesh.client.profile import Profile
 from levimesh.client.renewal import login
-from levimesh.client.session import Session
+from levimesh.client.session import Session, SessionFile
 from levimesh.client.tokens import AccessToken
 
-__all__ = ["AccessToken", "Client", "ErrorDetails", "Profile", "ProfileError", "Session", "details", "explain", "login"]
+__all__ = [
+    "AccessToken",
+    "Client",
+    "ErrorDetails",
+    "Profile",
+    "ProfileError",
+    "Session",
+    "SessionFile",
+    "details",
+    "explain",
+    "login",
+]
