@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.auth.adapters.argon2 import Argon2Passwords, owasp_hasher
 from services.auth.adapters.authenticators import SqlAuthenticators
 from services.auth.adapters.failed_logins import SqlLoginGuard
+from services.auth.adapters.sealing import Sealer
 from services.auth.adapters.totp import PyotpCodes
 from services.auth.adapters.users import SqlUsers
 from services.auth.ports.second_factors import Authenticators, Codes
@@ -31,6 +32,7 @@ from services.auth.use_cases.users import (
     ListUsers,
     UpdateUser,
 )
+from services.runtime.audit import AuditLog
 from services.runtime.clock import Clock
 
 _NEW_PASSWORD_BYTES = 18
@@ -52,12 +54,17 @@ class People:
 
 @contextmanager
 def open_people(
-    settings: AuthSettings, engine: AsyncEngine, hasher: PasswordHasher | None, now: Clock
+    settings: AuthSettings,
+    engine: AsyncEngine,
+    sealer: Sealer,
+    audit: AuditLog,
+    hasher: PasswordHasher | None,
+    now: Clock,
 ) -> Iterator[People]:
     """People in the database behind ``engine``."""
     known = SqlUsers(engine)
-    guard = SqlLoginGuard(engine, now)
-    authenticators = SqlAuthenticators(engine, settings.key_encryption_bytes)
+    guard = SqlLoginGuard(engine, audit, now)
+    authenticators = SqlAuthenticators(engine, sealer)
     codes = PyotpCodes(settings.authenticator_issuer)
     hashes = Argon2Passwords(hasher or owasp_hasher(), workers=settings.password_workers, queue=settings.password_queue)
     try:

@@ -26,8 +26,8 @@ class AuthSettings(ServiceSettings):
     signing_key_days: float = Field(default=30, gt=0)
     """How long a key signs access tokens before the next one does."""
     signing_key_overlap_seconds: int = Field(default=600, ge=120)
-    """How long a key is published before it signs, and beyond its last token: at least twice as long as anybody keeps the
-    published keys, which is a minute at the gateway."""
+    """How long a key is published before it signs, and beyond its last token: at least twice as long as anybody keeps
+    the published keys, which is a minute at the gateway."""
     session_idle_days: float = Field(default=14, gt=0)
     """A session that is not refreshed for so long ends."""
     session_days: float = Field(default=90, gt=0)

@@ -7,7 +7,7 @@ from sqlalchemy import delete, exists, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.auth.adapters.sealing import seal, unseal
+from services.auth.adapters.sealing import Sealer
 from services.auth.adapters.tables import authenticators, recovery_codes
 from services.auth.domain.totp import CodeUse, Enrolment
 from services.auth.errors import TotpEnrolled
@@ -18,12 +18,20 @@ _user = authenticators.c.user_id
 class SqlAuthenticators:
     """Authenticators in the table ``auth.authenticators``, with recovery codes in ``auth.recovery_codes``."""
 
-    def __init__(self, engine: AsyncEngine, key_encryption_key: bytes) -> None:
+    def __init__(self, engine: AsyncEngine, sealer: Sealer) -> None:
         self._engine = engine
-        self._key = key_encryption_key
+        self._sealer = sealer
+
+    async def reseal(self) -> None:
+        """Encrypt what a former key-encryption key encrypted with the one of today. Raises SealBroken."""
+        async with self._engine.begin() as connection:
+            for row in await connection.execute(select(authenticators).with_for_update()):
+                resealed = self._sealer.resealed(row.sealed, of=_of(row.user_id))
+                if resealed is not None:
+                    await connection.execute(update(authenticators).where(_user == row.user_id).values(sealed=resealed))
 
     async def begin(self, user_id: str, secret: str) -> None:
-        sealed = seal(secret.encode(), self._key, of=_of(user_id))
+        sealed = self._sealer.seal(secret.encode(), of=_of(user_id))
         statement = upsert(authenticators).values(user_id=user_id, sealed=sealed, confirmed=False, last_step=0)
         begin = statement.on_conflict_do_update(
             index_elements=[_user], set_={"sealed": sealed}, where=~authenticators.c.confirmed
@@ -36,13 +44,13 @@ class SqlAuthenticators:
             row = (await connection.execute(select(authenticators).where(_user == user_id))).one_or_none()
         if row is None:
             return None
-        return Enrolment(unseal(row.sealed, self._key, of=_of(user_id)).decode(), row.confirmed)
+        return Enrolment(self._sealer.unseal(row.sealed, of=_of(user_id)).decode(), row.confirmed)
 
     async def confirm(self, user_id: str, secret: str, step: int, code_hashes: Collection[bytes]) -> bool:
         async with self._engine.begin() as connection:
             pending = select(authenticators).where(_user == user_id).with_for_update()
             row = (await connection.execute(pending)).one_or_none()
-            if row is None or row.confirmed or unseal(row.sealed, self._key, of=_of(user_id)) != secret.encode():
+            if row is None or row.confirmed or self._sealer.unseal(row.sealed, of=_of(user_id)) != secret.encode():
                 return False
             await connection.execute(
                 update(authenticators).where(_user == user_id).values(confirmed=True, last_step=step)

@@ -1,15 +1,16 @@
-"""Access tokens (RFC 9068) signed with Ed25519, and the signing key while it is at rest."""
+"""Access tokens (RFC 9068) signed with Ed25519, and the keys that sign them."""
 
 import base64
 import uuid
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from levimesh.auth.v1 import user_pb2
-from services.auth.adapters.sealing import SealBroken, seal, unseal
-from services.auth.domain.tokens import AccessToken, Grant, SealedKey
+from services.auth.adapters.sealing import SealBroken, Sealer
+from services.auth.domain.signing_keys import KeySchedule, SealedKey
+from services.auth.domain.tokens import AccessToken, Grant, PublicKey
 
 ALGORITHM = "EdDSA"
 
@@ -17,46 +18,60 @@ ALGORITHM = "EdDSA"
 class KeyNotOpened(Exception):
     """A stored signing key was encrypted with another key-encryption key."""
 
+    def __init__(self, kid: str) -> None:
+        super().__init__(
+            f"signing key {kid} was encrypted with another AUTH_KEY_ENCRYPTION_KEY; set that one again, or name it in "
+            "AUTH_PREVIOUS_KEY_ENCRYPTION_KEYS"
+        )
 
-class SigningKey:
-    """A private key with the id by which its public half is found."""
 
-    def __init__(self, kid: str, private_key: Ed25519PrivateKey) -> None:
-        self.kid = kid
-        self.private_key = private_key
+class Ed25519KeyRing:
+    """The signing keys of this process; each is decrypted once."""
 
-    @classmethod
-    def generate(cls) -> "SigningKey":
-        """A new key."""
-        return cls(uuid.uuid4().hex, Ed25519PrivateKey.generate())
+    def __init__(self, sealer: Sealer, schedule: KeySchedule) -> None:
+        self._sealer = sealer
+        self._schedule = schedule
+        self._sealed: Collection[SealedKey] = ()
+        self._opened: dict[str, Ed25519PrivateKey] = {}
 
-    @classmethod
-    def open(cls, key: SealedKey, key_encryption_key: bytes) -> "SigningKey":
-        """Decrypt ``key``. Raises KeyNotOpened."""
+    def new(self, create_time: datetime, sign_time: datetime) -> SealedKey:
+        kid = uuid.uuid4().hex
+        sealed = self._sealer.seal(Ed25519PrivateKey.generate().private_bytes_raw(), of=kid)
+        return SealedKey(kid, sealed, create_time, sign_time)
+
+    def resealed(self, key: SealedKey) -> bytes | None:
         try:
-            raw = unseal(key.sealed, key_encryption_key, of=key.kid)
+            return self._sealer.resealed(key.sealed, of=key.kid)
         except SealBroken as error:
-            raise KeyNotOpened(
-                f"signing key {key.kid} was encrypted with another AUTH_KEY_ENCRYPTION_KEY; set that one again"
-            ) from error
-        return cls(key.kid, Ed25519PrivateKey.from_private_bytes(raw))
+            raise KeyNotOpened(key.kid) from error
 
-    def seal(self, key_encryption_key: bytes, now: datetime) -> SealedKey:
-        """Encrypt for storing, bound to its id."""
-        sealed = seal(self.private_key.private_bytes_raw(), key_encryption_key, of=self.kid)
-        return SealedKey(self.kid, sealed, now, now)
+    def take(self, keys: Collection[SealedKey]) -> None:
+        self._opened = {key.kid: self._opened.get(key.kid) or self._open(key) for key in keys}
+        self._sealed = keys
 
-    def public_jwk(self) -> user_pb2.JsonWebKey:
-        """The public half, as RFC 8037 writes it."""
-        x = base64.urlsafe_b64encode(self.private_key.public_key().public_bytes_raw()).rstrip(b"=").decode()
-        return user_pb2.JsonWebKey(kty="OKP", crv="Ed25519", x=x, kid=self.kid, alg=ALGORITHM, use="sig")
+    def signer(self, now: datetime) -> tuple[str, Ed25519PrivateKey]:
+        """The id of the key that signs ``now``, and the key."""
+        kid = self._schedule.signer(self._sealed, now).kid
+        return kid, self._opened[kid]
+
+    def public_keys(self, now: datetime) -> Sequence[PublicKey]:
+        """The public half of every key, that of the one that signs ``now`` first."""
+        first, _ = self.signer(now)
+        in_order = sorted(self._opened, key=lambda kid: kid != first)
+        return [PublicKey(kid, _x(self._opened[kid])) for kid in in_order]
+
+    def _open(self, key: SealedKey) -> Ed25519PrivateKey:
+        try:
+            return Ed25519PrivateKey.from_private_bytes(self._sealer.unseal(key.sealed, of=key.kid))
+        except SealBroken as error:
+            raise KeyNotOpened(key.kid) from error
 
 
 class JwtTokens:
-    """Issues access tokens signed with one key."""
+    """Issues access tokens signed with the key whose time it is."""
 
-    def __init__(self, key: SigningKey, *, issuer: str, audience: str, seconds: int) -> None:
-        self._key = key
+    def __init__(self, ring: Ed25519KeyRing, *, issuer: str, audience: str, seconds: int) -> None:
+        self._ring = ring
         self._issuer = issuer
         self._audience = audience
         self._seconds = seconds
@@ -82,5 +97,9 @@ class JwtTokens:
         }
         if grant.scopes is not None:
             claims["scope"] = " ".join(sorted(grant.scopes))
-        headers = {"kid": self._key.kid, "typ": "at+jwt"}
-        return AccessToken(jwt.encode(claims, self._key.private_key, ALGORITHM, headers), seconds)
+        kid, key = self._ring.signer(now)
+        return AccessToken(jwt.encode(claims, key, ALGORITHM, {"kid": kid, "typ": "at+jwt"}), seconds)
+
+
+def _x(key: Ed25519PrivateKey) -> str:
+    return base64.urlsafe_b64encode(key.public_key().public_bytes_raw()).rstrip(b"=").decode()

@@ -1,6 +1,6 @@
 """Failed logins in PostgreSQL."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row, delete, select, update
@@ -11,6 +11,7 @@ from services.auth.adapters.tables import failed_logins
 from services.auth.domain.lockout import FailedLogins, forgotten_before
 from services.auth.domain.users import login_name
 from services.auth.errors import LoginLocked
+from services.runtime.audit import AuditLog, Outcome
 from services.runtime.clock import Clock
 
 _FORGOTTEN_AT_A_TIME = 100
@@ -18,10 +19,11 @@ _name = failed_logins.c.login_name
 
 
 class SqlLoginGuard:
-    """Counts failed logins in the table ``auth.failed_logins``, for all replicas together."""
+    """Counts failed logins in the table ``auth.failed_logins``, for all replicas together; each lock is recorded."""
 
-    def __init__(self, engine: AsyncEngine, now: Clock) -> None:
+    def __init__(self, engine: AsyncEngine, audit: AuditLog, now: Clock) -> None:
         self._engine = engine
+        self._audit = audit
         self._now = now
 
     async def check(self, username: str) -> None:
@@ -37,6 +39,8 @@ class SqlLoginGuard:
             after = before.one_more(now)
             changed = {"failures": after.count, "last_time": after.last_time}
             await connection.execute(update(failed_logins).where(_name == login_name(username)).values(changed))
+            if lock := after.locked_for(now):
+                await self._record(connection, username, after.count, lock)
             await self._forget_some(connection)
 
     async def succeeded(self, username: str) -> None:
@@ -54,6 +58,16 @@ class SqlLoginGuard:
     def _refuse_while_locked(self, failures: FailedLogins) -> None:
         if wait := failures.locked_for(self._now()):
             raise LoginLocked(wait.total_seconds())
+
+    async def _record(self, connection: AsyncConnection, username: str, failures: int, lock: timedelta) -> None:
+        await self._audit.record(
+            "login_locked",
+            actor=login_name(username),
+            outcome=Outcome.DENIED,
+            status=f"{LoginLocked.status} ERROR_REASON_{LoginLocked.reason}",
+            subject={"failures": str(failures), "seconds": f"{lock.total_seconds():.0f}"},
+            connection=connection,
+        )
 
     async def _forget_some(self, connection: AsyncConnection) -> None:
         """Remove what counts no more, so that names that nobody has do not pile up."""

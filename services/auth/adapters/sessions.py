@@ -13,6 +13,8 @@ from services.auth.adapters.tables import refresh_tokens, sessions, users
 from services.auth.adapters.users import select_users, user_of
 from services.auth.domain.sessions import Exchange, Origin, RefreshToken, Session
 from services.auth.domain.users import User
+from services.auth.errors import RefreshTokenReused
+from services.runtime.audit import AuditLog, Outcome
 
 _KEPT_AFTER_ITS_END = timedelta(days=1)
 _NOT_ENDED = sessions.c.end_time.is_(None)
@@ -21,8 +23,9 @@ _NOT_ENDED = sessions.c.end_time.is_(None)
 class SqlSessions:
     """The tables ``auth.sessions`` and ``auth.refresh_tokens``."""
 
-    def __init__(self, engine: AsyncEngine, *, answers_kept: timedelta) -> None:
+    def __init__(self, engine: AsyncEngine, audit: AuditLog, *, answers_kept: timedelta) -> None:
         self._engine = engine
+        self._audit = audit
         self._answers_kept = answers_kept
 
     async def begin(self, session: Session, fingerprint: bytes) -> None:
@@ -33,7 +36,7 @@ class SqlSessions:
     @asynccontextmanager
     async def present(self, fingerprint: bytes) -> "AsyncIterator[PresentedInSql | None]":
         async with self._engine.begin() as connection:
-            yield await _present(connection, fingerprint)
+            yield await _present(connection, self._audit, fingerprint)
 
     async def end(self, session_id: str, user_id: str, now: datetime) -> bool | None:
         its = (sessions.c.session_id == session_id, sessions.c.user_id == user_id)
@@ -74,8 +77,11 @@ class SqlSessions:
 class PresentedInSql:
     """A refresh token and its session, locked until the transaction of ``connection`` ends."""
 
-    def __init__(self, connection: AsyncConnection, token: RefreshToken, session: Session, user: User) -> None:
+    def __init__(
+        self, connection: AsyncConnection, audit: AuditLog, token: RefreshToken, session: Session, user: User
+    ) -> None:
         self._connection = connection
+        self._audit = audit
         self.token = token
         self.session = session
         self.user = user
@@ -91,11 +97,20 @@ class PresentedInSql:
             renewed.values(refresh_time=session.refresh_time, expire_time=session.expire_time)
         )
 
-    async def end(self, now: datetime) -> None:
-        await _end(self._connection, update(sessions).where(sessions.c.session_id == self.session.session_id), now)
+    async def end_for_reuse(self, now: datetime) -> None:
+        session = self.session
+        await _end(self._connection, update(sessions).where(sessions.c.session_id == session.session_id), now)
+        await self._audit.record(
+            "refresh_token_reused",
+            actor=session.user_id,
+            outcome=Outcome.DENIED,
+            status=f"{RefreshTokenReused.status} ERROR_REASON_{RefreshTokenReused.reason}",
+            session_id=session.session_id,
+            connection=self._connection,
+        )
 
 
-async def _present(connection: AsyncConnection, fingerprint: bytes) -> PresentedInSql | None:
+async def _present(connection: AsyncConnection, audit: AuditLog, fingerprint: bytes) -> PresentedInSql | None:
     both = select(refresh_tokens, sessions).join(sessions, refresh_tokens.c.session_id == sessions.c.session_id)
     this_one = both.where(refresh_tokens.c.fingerprint == fingerprint).with_for_update(of=[refresh_tokens, sessions])
     row = (await connection.execute(this_one)).one_or_none()
@@ -106,7 +121,7 @@ async def _present(connection: AsyncConnection, fingerprint: bytes) -> Presented
     if user is None:
         return None
     exchange = None if row.use_time is None else Exchange(row.use_time, row.request_id, row.answer)
-    return PresentedInSql(connection, RefreshToken(fingerprint, exchange), session_of(row), user_of(user))
+    return PresentedInSql(connection, audit, RefreshToken(fingerprint, exchange), session_of(row), user_of(user))
 
 
 async def _add_token(connection: AsyncConnection, fingerprint: bytes, session_id: str) -> None:

@@ -1,4 +1,4 @@
-"""Access tokens and the keys that sign them."""
+"""What access tokens say, and what a session gives."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -54,12 +54,9 @@ class SessionTokens:
 
 
 @dataclass(frozen=True)
-class SealedKey:
-    """A private signing key as it is stored: encrypted."""
+class PublicKey:
+    """The public half of a signing key, an Ed25519 key."""
 
     kid: str
-    sealed: bytes
-    create_time: datetime
-    """Since when its public half is published."""
-    sign_time: datetime
-    """Since when it signs, until another one does."""
+    x: str
+    """The key, base64url, as RFC 8037 writes it."""

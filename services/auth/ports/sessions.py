@@ -44,8 +44,8 @@ class Presented(Protocol):
     async def exchange(self, exchange: Exchange, successor: bytes, session: Session) -> None:
         """The token is used up, the one with the fingerprint ``successor`` is the next, and the session is renewed."""
 
-    async def end(self, now: datetime) -> None:
-        """End the session; its tokens are listed as revoked."""
+    async def end_for_reuse(self, now: datetime) -> None:
+        """End the session, because its token was used before; it is listed as revoked, and that is recorded."""
 
 
 class Sessions(Protocol):

@@ -18,7 +18,7 @@ from services.auth.errors import (
 from services.auth.ports.sessions import Presented, RefreshTokens, Sessions, Tokens
 from services.auth.ports.users import LoginGuard, SecondFactors
 from services.auth.use_cases.passwords import ProvePassword
-from services.runtime.audit import AuditLog, Outcome, tell_audit
+from services.runtime.audit import tell_audit
 from services.runtime.clock import Clock
 from services.runtime.tokens import SessionEnded
 
@@ -103,14 +103,12 @@ class RefreshSession:
         tokens: Tokens,
         refresh_tokens: RefreshTokens,
         rules: SessionRules,
-        audit: AuditLog,
         now: Clock,
     ) -> None:
         self._sessions = sessions
         self._tokens = tokens
         self._refresh_tokens = refresh_tokens
         self._rules = rules
-        self._audit = audit
         self._now = now
 
     async def __call__(self, refresh_token: str, request_id: str) -> SessionTokens:
@@ -127,9 +125,7 @@ class RefreshSession:
             if use is Use.FIRST:
                 return await self._exchange(refresh_token, request_id, presented, now)
             if use is Use.REUSE:
-                await presented.end(now)
-        if use is Use.REUSE:
-            await self._record_reuse(session)
+                await presented.end_for_reuse(now)
         raise RefreshTokenReused(ended=use is Use.REUSE)
 
     async def _exchange(
@@ -151,11 +147,6 @@ class RefreshSession:
         assert exchange is not None  # noqa: S101 - or it would be the first use
         assert exchange.answer is not None  # noqa: S101 - or it would be too late for a retry
         return self._refresh_tokens.open(refresh_token, exchange.answer, presented.session.session_id)
-
-    async def _record_reuse(self, session: Session) -> None:
-        await self._audit.record(
-            "refresh_token_reused", actor=session.user_id, outcome=Outcome.DENIED, session_id=session.session_id
-        )
 
 
 class Logout:
