@@ -11,7 +11,7 @@ from levimesh.client import Client, Profile, details, explain
 from levimesh.marketdata.v1 import marketdata_service_pb2 as pb
 from services.runtime.errors import FieldViolations, NotFound, Overloaded
 from services.stack.certificates import Authority
-from tests.edge import Aborted, Edge
+from tests.edge import Aborted, Edge, a_refusal
 
 
 class SymbolNotFound(NotFound):
@@ -91,3 +91,9 @@ async def test_a_host_that_does_not_exist_is_told_in_the_words_of_grpc(edge: Edg
 
     assert told.startswith("the gateway cannot be reached: ")
     assert "no-such-host.invalid" in told
+
+
+async def test_a_person_is_told_when_there_are_more_calls(edge: Edge) -> None:
+    edge.answers["GetTicker"] = raising(a_refusal("RESOURCE_EXHAUSTED", "RATE_LIMITED", "too many calls", 29.5))
+
+    assert explain(await refused(edge.profile)) == "too many calls; try again in 30 s [RATE_LIMITED]"

@@ -1,5 +1,6 @@
 """Errors of calls, with what the mesh says about them."""
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -49,8 +50,10 @@ def refuses_token(error: grpc.aio.AioRpcError) -> bool:
 
 def explain(error: grpc.aio.AioRpcError) -> str:
     """``error`` in one line for a person, with its reason, or its status when it has none, in brackets."""
-    said = error.details() or "no details"
-    if reason := details(error).reason.removeprefix("ERROR_REASON_"):
+    said, told = error.details() or "no details", details(error)
+    if reason := told.reason.removeprefix("ERROR_REASON_"):
+        if told.retry_after is not None and "try again" not in said:
+            said += f"; try again in {math.ceil(told.retry_after)} s"
         return f"{said} [{reason}]"
     if error.code() is grpc.StatusCode.UNAVAILABLE:
         return f"{_unreachable(said)} [UNAVAILABLE]"
