@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from gateway.contracts import Method
-from gateway.limits import SUBJECT, TIER
+from gateway.limits import ADDRESS, SUBJECT, TIER
 from gateway.settings import GatewaySettings
 
 Config = dict[str, Any]
@@ -19,8 +19,6 @@ RBAC = "envoy.filters.http.rbac"
 JWKS_CLUSTER = "jwks"
 EXTERNAL_CLUSTER = "external_jwks"
 API_KEY = "x-api-key"
-REASON = "x-levimesh-reason"
-"""By it auth says why it denies a call: the name of a levimesh.common.v1.ErrorReason without its prefix."""
 ADMIN_NETWORKS = "admin_networks"
 """The name of the policy that a call from elsewhere does not match."""
 
@@ -62,6 +60,7 @@ def external_jwks(settings: GatewaySettings) -> Config | None:
     cluster: Config = {
         "name": EXTERNAL_CLUSTER,
         "type": "STRICT_DNS",
+        "dns_lookup_family": "ALL",
         "connect_timeout": "2s",
         "load_assignment": {
             "cluster_name": EXTERNAL_CLUSTER,
@@ -144,7 +143,7 @@ def _ext_authz() -> Config:
         "transport_api_version": "V3",
         "grpc_service": {"envoy_grpc": {"cluster_name": "auth"}, "timeout": "1s"},
         "filter_enabled_metadata": {**ours, "invert": True},
-        "allowed_headers": {"patterns": [{"exact": API_KEY}, {"exact": "authorization"}]},
+        "allowed_headers": {"patterns": [{"exact": name} for name in (API_KEY, "authorization", ADDRESS)]},
         "metadata_context_namespaces": [JWT_AUTHN],
         "status_on_error": {"code": "ServiceUnavailable"},
         "validate_mutations": True,
@@ -173,7 +172,6 @@ def _web_tls(host: str, settings: GatewaySettings) -> Config:
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
             "sni": host,
-            "auto_san_validation": False,
             "common_tls_context": {
                 "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
                 "validation_context": {

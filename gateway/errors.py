@@ -13,7 +13,6 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from gateway.access import REASON
 from gateway.headers import set_header
 from gateway.limits import RETRY_STEPS
 
@@ -54,10 +53,6 @@ def _denied(what: str) -> str:
     return f"response.code_details.startsWith('jwt_authn_access_denied{{{what}')"
 
 
-def _denied_by_auth(reason: str) -> str:
-    return f"response.code_details.startsWith('ext_authz_denied') && response.headers['{REASON}'] == '{reason}'"
-
-
 def _no_calls_left(seconds: int) -> EdgeError:
     """A caller who has used up a limit: Envoy's own bucket says when there is more, or the RateLimit headers do."""
     own = f"response.code_details == 'local_rate_limited' && response.headers['retry-after'] == '{seconds}'"
@@ -89,34 +84,6 @@ EDGE_ERRORS = (
     ),
     EdgeError(
         _denied(""), 401, "UNAUTHENTICATED", "TOKEN_INVALID", f"the access token is not one of this mesh; {_LOG_IN}"
-    ),
-    EdgeError(
-        _denied_by_auth("API_KEY_INVALID"),
-        401,
-        "UNAUTHENTICATED",
-        "API_KEY_INVALID",
-        "the API key is not known, has expired or was revoked; create another one",
-    ),
-    EdgeError(
-        _denied_by_auth("ADDRESS_NOT_ALLOWED"),
-        403,
-        "PERMISSION_DENIED",
-        "ADDRESS_NOT_ALLOWED",
-        "the API key may not be used from this address; its owner says from where",
-    ),
-    EdgeError(
-        _denied_by_auth("ROLE_NOT_ALLOWED"),
-        403,
-        "PERMISSION_DENIED",
-        "ROLE_NOT_ALLOWED",
-        "the issuer of the token gives its user no role in this mesh",
-    ),
-    EdgeError(
-        "response.code_details.startsWith('ext_authz_denied')",
-        401,
-        "UNAUTHENTICATED",
-        "TOKEN_INVALID",
-        f"the token is not one that this mesh takes; {_LOG_IN}",
     ),
     EdgeError(
         "response.code_details == 'ext_authz_error'",
@@ -211,6 +178,8 @@ EDGE_ERRORS = (
     EdgeError("response.code >= 500", 500, "INTERNAL", "INTERNAL", "internal error"),
 )
 
+_DENIALS = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 429: "RESOURCE_EXHAUSTED", 503: "UNAVAILABLE"}
+
 # A transcoded request looks like gRPC from then on, and is answered as what it was.
 _NATIVE = (
     "request.headers['content-type'].startsWith('application/grpc') && !('x-envoy-original-path' in request.headers)"
@@ -222,7 +191,7 @@ def local_replies(headers: Sequence[Config]) -> Config:
 
     Each gets ``headers`` too: some answers are given before any filter could add them.
     """
-    mappers = [_healthy()]
+    mappers = [_healthy(), *_denied_by_auth()]
     for error in EDGE_ERRORS:
         mappers += [_for_grpc(error), _for_rest(error)]
     for mapper in mappers:
@@ -235,6 +204,21 @@ def _healthy() -> Config:
         "filter": _when("response.code_details.startsWith('health_check_ok')"),
         "body_format_override": {"json_format": {"status": "ok"}},
     }
+
+
+def _denied_by_auth() -> list[Config]:
+    """auth says in both forms why it denies a call: JSON as the body, and what is native gRPC's in a header."""
+    denied = "response.code_details.startsWith('ext_authz_denied')"
+    native = [
+        {
+            "filter": _when(f"{denied} && response.code == {http_status} && {_NATIVE}"),
+            "headers_to_add": [set_header("grpc-status", str(code_pb2.Code.Value(code)))],
+            "body": {"inline_string": "what came with the call does not open this method; the details say why"},
+        }
+        for http_status, code in _DENIALS.items()
+    ]
+    as_it_is = {"text_format_source": {"inline_string": "%LOCAL_REPLY_BODY%"}, "content_type": "application/json"}
+    return [*native, {"filter": _when(denied), "body_format_override": as_it_is}]
 
 
 def _for_grpc(error: EdgeError) -> Config:
