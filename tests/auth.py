@@ -1,5 +1,6 @@
 """The real auth service on a real database, over mTLS."""
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +15,10 @@ from levimesh.auth.v1 import auth_service_pb2_grpc as pb_grpc
 from levimesh.auth.v1 import user_service_pb2, user_service_pb2_grpc
 from services.auth.bootstrap import Auth, open_auth
 from services.auth.settings import AuthSettings
+from services.runtime.clock import Clock, utc_now
 from services.runtime.database import open_database
+from services.runtime.trust import refresh_keys, refresh_revocations
+from tests.audit import RememberedAudit
 from tests.mesh import Served, bearing, serving
 
 if TYPE_CHECKING:
@@ -52,6 +56,7 @@ class RunningAuth:
 
     served: Served
     auth: Auth
+    audit: RememberedAudit
 
     def as_workload(self, workload: str) -> "AuthServiceAsyncStub":
         """A stub that calls as ``workload``."""
@@ -68,19 +73,37 @@ class RunningAuth:
 
     async def login(self, username: str = ADMIN, password: str = ADMIN_PASSWORD) -> tuple[tuple[str, str], ...]:
         """The metadata that carries a fresh token of the user."""
-        response = await self.as_workload("gateway").Login(pb.LoginRequest(username=username, password=password))
-        return bearing(response.access_token)
+        return bearing((await self.begin_session(username, password)).access_token)
+
+    async def begin_session(self, username: str = ADMIN, password: str = ADMIN_PASSWORD) -> pb.LoginResponse:
+        """A fresh session of the user."""
+        return await self.as_workload("gateway").Login(pb.LoginRequest(username=username, password=password))
 
 
 @asynccontextmanager
 async def running_auth(
-    settings: AuthSettings, certificates: Path, hasher: PasswordHasher | None = None
+    settings: AuthSettings, certificates: Path, hasher: PasswordHasher | None = None, *, now: Clock = utc_now
 ) -> AsyncIterator[RunningAuth]:
-    """The auth service as its main puts it together."""
+    """The auth service as its main puts it together, what goes on in the background included."""
+    audit = RememberedAudit()
     async with (
         open_database(settings.database_url) as engine,
-        open_auth(settings, engine, hasher=hasher or quick_hasher()) as auth,
-        serving(auth.servicers, certificates, workload="auth") as served,
+        open_auth(settings, engine, audit, hasher=hasher or quick_hasher(), now=now) as auth,
+        serving(
+            auth.servicers, certificates, workload="auth", audit=audit, token_clock=lambda: now().timestamp()
+        ) as served,
     ):
-        served.stages.verifier.set_keys(auth.public_keys)
-        yield RunningAuth(served, auth)
+        verifier = served.stages.verifier
+        verifier.set_keys(await auth.keys())
+        work = [
+            refresh_keys(verifier, auth.keys),
+            refresh_revocations(verifier, auth.revoked),
+            *(each() for each in auth.background.values()),
+        ]
+        tasks = [asyncio.ensure_future(each) for each in work]
+        try:
+            yield RunningAuth(served, auth, audit)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,7 +1,7 @@
 """Real servers and channels over mTLS on free ports, and the users' tokens for them."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,9 +107,10 @@ async def serving(
     max_concurrent_calls: int = 1000,
     connection_seconds: float = 900,
     audit: AuditLog | None = None,
+    token_clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[Served]:
     """Serve ``services`` over mTLS as ``workload``, on a free port unless one is given."""
-    verifier = TokenVerifier(ISSUER, AUDIENCE)
+    verifier = TokenVerifier(ISSUER, AUDIENCE, now=token_clock)
     verifier.set_keys(public_keys())
     registry = CollectorRegistry()
     stages = Stages(verifier, Metrics(registry), Tracing(workload, exporter, 1.0), max_concurrent_calls)

@@ -19,8 +19,10 @@ async def main() -> None:
         engine = await stack.enter_async_context(open_database(settings.database_url))
         audit = await stack.enter_async_context(open_audit_log(settings.database_url, "auth"))
         runtime = await stack.enter_async_context(open_runtime("auth", settings, audit))
-        auth = await stack.enter_async_context(open_auth(settings, engine))
-        runtime.verifier.set_keys(auth.public_keys)
+        auth = await stack.enter_async_context(open_auth(settings, engine, audit))
+        runtime.check_tokens_by(auth.keys, auth.revoked)
+        for name, work in auth.background.items():
+            runtime.spawn(name, work)
         runtime.spawn("database health", partial(watch, runtime.health.part("database"), partial(ping, engine), 1.0))
         await runtime.serve(auth.servicers)
 
