@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from levimesh.auth.v1 import policy_service_pb2
 from services.auth import contracts
 from services.auth.adapters.api_keys import SqlApiKeys
+from services.auth.adapters.key_alarms import AuditedAlarms
 from services.auth.adapters.limits import RedisCallCounter, open_call_counter
 from services.auth.adapters.recent_keys import LazyUses, RecentKeys
 from services.auth.ports.sessions import Tokens
@@ -28,6 +29,7 @@ from services.auth.use_cases.api_keys import (
     RotateApiKey,
 )
 from services.auth.use_cases.limits import Allowances, CountCall, ReadLimits
+from services.runtime.audit import AuditLog
 from services.runtime.clock import Clock
 from services.runtime.policy import effective_policy, policies
 
@@ -48,12 +50,13 @@ async def open_edge(
     engine: AsyncEngine,
     users: Users,
     tokens: Tokens,
+    audit: AuditLog,
     now: Clock,
     new_id: Callable[[], UUID],
 ) -> AsyncIterator[Edge]:
     """API keys in the database behind ``engine``, limits in the Redis of ``settings``."""
     keys, uses = SqlApiKeys(engine, users), LazyUses(engine)
-    authenticate = AuthenticateApiKey(RecentKeys(keys.find), uses, now)
+    authenticate = AuthenticateApiKey(RecentKeys(keys.find), uses, AuditedAlarms(audit), now)
     limited = (policy for service in contracts.MESH for policy in policies(service).values())
     allowances = Allowances(limited, settings.rate_limit_scale)
     async with uses.written_lazily(), open_call_counter(settings.redis_url) as counter:

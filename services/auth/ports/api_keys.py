@@ -46,3 +46,10 @@ class KeyUses(Protocol):
 
     def note(self, key_id: str, now: datetime) -> None:
         """The key is used ``now``."""
+
+
+class KeyAlarms(Protocol):
+    """Tells those who watch that something is wrong with a key."""
+
+    async def elsewhere(self, key: ApiKey, address: str, now: datetime) -> None:
+        """The secret of ``key`` is right, and is used ``now`` from an address that it may not be used from."""

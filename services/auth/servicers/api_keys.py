@@ -13,6 +13,7 @@ from services.auth import converters
 from services.auth import edge_converters as convert
 from services.auth.domain.users import Role
 from services.auth.use_cases.api_keys import CreateApiKey, ListApiKeys, Place, RevokeApiKey, RotateApiKey
+from services.runtime.audit import tell_audit
 from services.runtime.errors import PageTokenInvalid
 from services.runtime.identity import current_user
 from services.runtime.pagination import decode_page_token, encode_page_token
@@ -47,6 +48,7 @@ class ApiKeyServicer(pb_grpc.ApiKeyServiceServicer):
             converters.tier_from_pb(request.rate_tier),
             request.lifetime.ToTimedelta() if request.HasField("lifetime") else None,
         )
+        tell_audit(key_id=key.key_id)
         return pb.CreateApiKeyResponse(api_key=convert.api_key_to_pb(key), secret=secret)
 
     async def ListApiKeys(self, request: pb.ListApiKeysRequest, context: Context) -> pb.ListApiKeysResponse:

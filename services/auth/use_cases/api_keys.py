@@ -18,7 +18,7 @@ from services.auth.domain.api_keys import (
 from services.auth.domain.tokens import AccessToken, Grant, Scope
 from services.auth.domain.users import RateTier
 from services.auth.errors import AddressNotAllowed, ApiKeyInvalid, ApiKeyNotFound, UserNotFound
-from services.auth.ports.api_keys import ApiKeys, KeyUses, OpenKeys
+from services.auth.ports.api_keys import ApiKeys, KeyAlarms, KeyUses, OpenKeys
 from services.auth.ports.sessions import Tokens
 from services.auth.ports.users import Users
 from services.runtime.clock import Clock
@@ -127,9 +127,10 @@ class RevokeApiKey:
 class AuthenticateApiKey:
     """Find out for whom, and how far, a secret is good."""
 
-    def __init__(self, keys: OpenKeys, uses: KeyUses, now: Clock) -> None:
+    def __init__(self, keys: OpenKeys, uses: KeyUses, alarms: KeyAlarms, now: Clock) -> None:
         self._keys = keys
         self._uses = uses
+        self._alarms = alarms
         self._now = now
 
     async def __call__(self, secret: str, address: str) -> Grant:
@@ -141,6 +142,7 @@ class AuthenticateApiKey:
         if stored is None or until is None or stored.owner.disabled:
             raise ApiKeyInvalid
         if not stored.key.allows(address):
+            await self._alarms.elsewhere(stored.key, address, now)
             raise AddressNotAllowed(address)
         self._uses.note(stored.key.key_id, now)
         return stored.key.grant(stored.owner, until)

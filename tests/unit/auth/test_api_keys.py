@@ -73,6 +73,16 @@ class Uses:
         self.noted.append((key_id, now))
 
 
+class Alarms:
+    """Remembers what was told of whom."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+
+    async def elsewhere(self, key: ApiKey, address: str, now: datetime) -> None:
+        self.told.append((key.key_id, address))
+
+
 class NumberedTokens:
     """Tokens that tell one from another."""
 
@@ -167,7 +177,7 @@ def test_a_token_has_the_lower_tier_of_key_and_owner(role: Role, given: RateTier
 async def test_a_secret_gives_the_roles_that_the_owner_has_now_within_the_scopes_of_the_key() -> None:
     key, owner, uses = a_key(scopes=frozenset({Scope.TRADE})), a_user(Role.TRADER, Role.VIEWER), Uses()
 
-    grant = await AuthenticateApiKey(Keys(stored(key, owner)), uses, lambda: NOON)(SECRET, "192.0.2.7")
+    grant = await AuthenticateApiKey(Keys(stored(key, owner)), uses, Alarms(), lambda: NOON)(SECRET, "192.0.2.7")
 
     assert grant == Grant(owner, key.key_id, RateTier.STANDARD, frozenset({Scope.TRADE}), key.expire_time)
     assert uses.noted == [(key.key_id, NOON)]
@@ -188,24 +198,29 @@ async def test_a_secret_gives_the_roles_that_the_owner_has_now_within_the_scopes
 )
 async def test_what_is_no_good_gives_nothing(secret: str, changes: dict[str, object], disabled: bool) -> None:
     uses = Uses()
-    authenticate = AuthenticateApiKey(Keys(stored(a_key(**changes), a_user(disabled=disabled))), uses, lambda: NOON)
+    authenticate = AuthenticateApiKey(
+        Keys(stored(a_key(**changes), a_user(disabled=disabled))), uses, Alarms(), lambda: NOON
+    )
 
     with pytest.raises(ApiKeyInvalid):
         await authenticate(secret, "192.0.2.7")
     assert uses.noted == []
 
 
-async def test_a_good_secret_from_elsewhere_is_told_so() -> None:
-    authenticate = AuthenticateApiKey(Keys(stored(a_key(networks=("192.0.2.0/24",)))), Uses(), lambda: NOON)
+async def test_a_good_secret_from_elsewhere_is_told_so_and_others_are_warned() -> None:
+    key, uses, alarms = a_key(networks=("192.0.2.0/24",)), Uses(), Alarms()
+    authenticate = AuthenticateApiKey(Keys(stored(key)), uses, alarms, lambda: NOON)
 
     with pytest.raises(AddressNotAllowed):
         await authenticate(SECRET, "198.51.100.1")
+    assert alarms.told == [(key.key_id, "198.51.100.1")]
+    assert uses.noted == []
 
 
 async def test_the_secret_before_a_rotation_works_until_the_overlap_ends_and_its_tokens_no_longer() -> None:
     now = NOON
     keys = Keys(stored(a_key(), overlap=timedelta(hours=1)))
-    authenticate = AuthenticateApiKey(keys, Uses(), lambda: now)
+    authenticate = AuthenticateApiKey(keys, Uses(), Alarms(), lambda: now)
 
     assert (await authenticate(OLD_SECRET, "")).expire_time == NOON + timedelta(hours=1)
     assert (await authenticate(SECRET, "")).expire_time == NOON + timedelta(days=1)
@@ -219,7 +234,7 @@ async def test_the_secret_before_a_rotation_works_until_the_overlap_ends_and_its
 async def test_a_token_is_used_again_until_a_minute_before_it_ends() -> None:
     now = NOON
     exchange = ExchangeApiKey(
-        AuthenticateApiKey(Keys(stored(a_key())), Uses(), lambda: now), NumberedTokens(), lambda: now
+        AuthenticateApiKey(Keys(stored(a_key())), Uses(), Alarms(), lambda: now), NumberedTokens(), lambda: now
     )
 
     assert (await exchange(SECRET, ""))[1].text == "token 1"
@@ -231,7 +246,7 @@ async def test_a_token_is_used_again_until_a_minute_before_it_ends() -> None:
 
 async def test_a_token_is_not_used_again_once_the_owner_has_other_roles() -> None:
     keys = Keys(stored(a_key()))
-    exchange = ExchangeApiKey(AuthenticateApiKey(keys, Uses(), lambda: NOON), NumberedTokens(), lambda: NOON)
+    exchange = ExchangeApiKey(AuthenticateApiKey(keys, Uses(), Alarms(), lambda: NOON), NumberedTokens(), lambda: NOON)
     await exchange(SECRET, "")
 
     keys.key = replace(keys.key, owner=replace(keys.key.owner, roles=frozenset({Role.VIEWER}), rights=2))
@@ -243,7 +258,7 @@ async def test_a_token_is_not_used_again_once_the_owner_has_other_roles() -> Non
 
 async def test_a_key_that_was_revoked_gets_no_token_although_one_is_at_hand() -> None:
     keys = Keys(stored(a_key()))
-    exchange = ExchangeApiKey(AuthenticateApiKey(keys, Uses(), lambda: NOON), NumberedTokens(), lambda: NOON)
+    exchange = ExchangeApiKey(AuthenticateApiKey(keys, Uses(), Alarms(), lambda: NOON), NumberedTokens(), lambda: NOON)
     await exchange(SECRET, "")
 
     keys.key = replace(keys.key, key=replace(keys.key.key, revoke_time=NOON))
