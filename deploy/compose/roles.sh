@@ -9,13 +9,16 @@ REVOKE ALL ON SCHEMA public FROM PUBLIC;
 SQL
 
 provide() {
-  as_superuser --set role="$1" --set password="$2" <<'SQL'
+  # By a variable and not an argument, which every process of the container could read.
+  export PASSWORD_FILE="/run/secrets/$2"
+  as_superuser --set role="$1" <<'SQL'
+\set password `cat "$PASSWORD_FILE"`
 CREATE ROLE :"role" LOGIN PASSWORD :'password';
 GRANT CONNECT, TEMPORARY ON DATABASE levimesh TO :"role";
 CREATE SCHEMA :"role" AUTHORIZATION :"role";
 SQL
 }
-provide auth "$AUTH_DATABASE_PASSWORD"
-provide marketdata "$MARKETDATA_DATABASE_PASSWORD"
-provide prediction "$PREDICTION_DATABASE_PASSWORD"
-provide trading "$TRADING_DATABASE_PASSWORD"
+provide auth AUTH_DATABASE_PASSWORD
+provide marketdata MARKETDATA_DATABASE_PASSWORD
+provide prediction PREDICTION_DATABASE_PASSWORD
+provide trading TRADING_DATABASE_PASSWORD

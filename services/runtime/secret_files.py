@@ -18,6 +18,9 @@ _log = logging.getLogger(__name__)
 FOLDER = "LEVIMESH_SECRETS_DIR"
 """Names a folder whose files are named like the variables that they stand for."""
 
+_MOUNTED = Path("/run/secrets")
+"""Where a container has the secrets that are meant for it: nobody else is there to read them."""
+
 
 class SecretFile(SecretStr):
     """The content of a file, without the end of its line; a change of the file is seen at the next use.
@@ -32,7 +35,7 @@ class SecretFile(SecretStr):
             super().__init__(_content(path))
         except (OSError, ValueError) as error:
             raise SettingsError(f"the secret in {path} cannot be read: {error}") from error
-        if stat.S_IMODE(path.stat().st_mode) & stat.S_IRWXO:
+        if stat.S_IMODE(path.stat().st_mode) & stat.S_IRWXO and _MOUNTED not in path.parents:
             _log.warning("other users may read %s; change that with: chmod o= %s", path, path)
 
     def get_secret_value(self) -> str:

@@ -1,12 +1,16 @@
-"""What is done once where the stack itself does not run, as in docker-compose.yml.
+"""What is done where the stack itself does not run, as in docker-compose.yml.
 
 ``python -m services.stack.provision certificates FOLDER KEY_FILE`` issues a certificate for every workload;
+``python -m services.stack.provision keep-certificates FOLDER KEY_FILE`` does, and renews them until it is told to stop;
 ``python -m services.stack.provision admin HOST:PORT CERTIFICATES`` creates the first admin and prints the password.
 """
 
 import asyncio
+import logging
 import secrets
+import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import grpc
@@ -14,16 +18,37 @@ import grpc
 from levimesh.auth.v1 import user_service_pb2, user_service_pb2_grpc
 from levimesh.client import explain
 from services.runtime.channels import open_channel
+from services.runtime.logging import configure
 from services.runtime.workload import WorkloadFiles
 from services.stack.bootstrap import ADMIN
 from services.stack.certificates import Authority
 
+_log = logging.getLogger(__name__)
+
+_KEEP_SECONDS = 5.0
 _USERS = user_service_pb2.DESCRIPTOR.services_by_name["UserService"]
 
 
 def issue(folder: Path, key_file: Path) -> list[str]:
     """Issue what is missing or half expired; returns the names issued."""
     return Authority.open(folder, key_file).renew()
+
+
+async def keep(folder: Path, key_file: Path, stop: asyncio.Event) -> None:
+    """Issue what is due, again and again until ``stop``."""
+    while not stop.is_set():
+        if issued := await asyncio.to_thread(issue, folder, key_file):
+            _log.info("certificates issued", extra={"workloads": issued})
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_KEEP_SECONDS):
+                await stop.wait()
+
+
+async def _keep_until_told(folder: Path, key_file: Path) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await keep(folder, key_file, stop)
 
 
 async def create_admin(target: str, certificates: Path) -> str:
@@ -45,6 +70,10 @@ def main(arguments: list[str]) -> str:
     match arguments:
         case ["certificates", folder, key_file]:
             return f"issued: {', '.join(issue(Path(folder), Path(key_file))) or 'nothing, all are good'}"
+        case ["keep-certificates", folder, key_file]:
+            configure("certificates")
+            asyncio.run(_keep_until_told(Path(folder), Path(key_file)))
+            return "stopped"
         case ["admin", target, certificates]:
             try:
                 return f"user {ADMIN}, password {asyncio.run(create_admin(target, Path(certificates)))}"

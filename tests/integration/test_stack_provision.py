@@ -1,5 +1,7 @@
 """Certificates and the first admin, as docker-compose.yml makes them."""
 
+import asyncio
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +19,20 @@ def test_a_certificate_is_issued_for_every_workload_once(tmp_path: Path) -> None
     assert "trading" in issue(folder, key)
     assert issue(folder, key) == []
     assert main(["certificates", str(folder), str(key)]) == "issued: nothing, all are good"
+
+
+async def test_certificates_are_kept_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    folder, key = tmp_path / "certificates", tmp_path / "authority" / "private_key.pem"
+    arguments = ["-m", "services.stack.provision", "keep-certificates", str(folder), str(key)]
+    process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=asyncio.subprocess.PIPE)
+    async with asyncio.timeout(30):
+        while not (folder / "edge" / "certificate.pem").exists():  # noqa: ASYNC110 - another process makes it
+            await asyncio.sleep(0.02)
+        process.terminate()
+        output, _ = await process.communicate()
+
+    assert (process.returncode, output) == (0, b"stopped\n")
+    assert issue(folder, key) == []
 
 
 async def test_the_first_admin_is_created_once(database_url: Callable[[str], str], certificates: Path) -> None:

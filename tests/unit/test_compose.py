@@ -1,5 +1,6 @@
 """docker-compose.yml gives every process settings that it takes."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from services.auth.settings import AuthSettings
 from services.marketdata.settings import MarketDataSettings
 from services.prediction.settings import PredictionSettings
 from services.simex.settings import SimexSettings
+from services.stack.certificates import EDGE, WORKLOADS
 from services.trading.settings import TradingSettings
 
 COMPOSE: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "docker-compose.yml").read_text())
@@ -25,23 +27,63 @@ SETTINGS: dict[str, type[BaseSettings]] = {
 }
 
 
+def secrets_of(name: str) -> set[str]:
+    """The files in /run/secrets of a service: where LEVIMESH_SECRETS_DIR points in the image."""
+    given = COMPOSE["services"][name].get("secrets", [])
+    return {each if isinstance(each, str) else each["target"] for each in given}
+
+
+def holders_of(volume: str) -> set[str]:
+    services: dict[str, Any] = COMPOSE["services"]
+    return {
+        name
+        for name, service in services.items()
+        if any(mount.startswith(f"{volume}:") for mount in service.get("volumes", []))
+    }
+
+
 @pytest.mark.parametrize("name", SETTINGS)
 def test_every_variable_is_a_setting_and_no_setting_is_missing(name: str) -> None:
-    settings, given = SETTINGS[name], COMPOSE["services"][name]["environment"]
+    settings, given = SETTINGS[name], COMPOSE["services"][name]["environment"].keys() | secrets_of(name)
     prefix = settings.model_config["env_prefix"]
     known = {f"{prefix}{field}".upper(): field for field in settings.model_fields}
-    assert given.keys() <= known.keys()
+    assert given <= known.keys()
     required = {variable for variable, field in known.items() if settings.model_fields[field].is_required()}
-    assert required <= given.keys()
+    assert required <= given
+
+
+@pytest.mark.parametrize("name", COMPOSE["services"])
+def test_no_secret_is_in_an_environment_or_a_command(name: str) -> None:
+    service = {key: value for key, value in COMPOSE["services"][name].items() if key != "secrets"}
+    words = str({**service, "environment": {}, "healthcheck": {}})
+    assert "PASSWORD" not in words
+    assert "${" not in str(service), "what is put in from outside could be read by whoever inspects the container"
+    for variable, value in service.get("environment", {}).items():
+        assert "PASSWORD" not in variable or value.startswith("/run/secrets/")
+        assert not re.search(r"://[^/]*:[^/]*@", value)
+
+
+@pytest.mark.parametrize("name", ["auth", "marketdata", "prediction", "trading"])
+def test_a_service_sees_its_own_passwords_and_keys_only(name: str) -> None:
+    own = {f"{name.upper()}_DATABASE_PASSWORD", f"{name.upper()}_REDIS_PASSWORD"}
+    assert secrets_of(name) == own | ({"AUTH_KEY_ENCRYPTION_KEY"} if name == "auth" else set())
+    assert holders_of(f"{name}-identity") == {name, "certificates"}
+
+
+def test_every_workload_has_a_volume_of_its_own_and_every_secret_a_file() -> None:
+    assert {f"{name}-identity" for name in (*WORKLOADS, EDGE)} <= COMPOSE["volumes"].keys()
+    named = {
+        each if isinstance(each, str) else each["source"]
+        for service in COMPOSE["services"].values()
+        for each in service.get("secrets", [])
+    }
+    assert named == COMPOSE["secrets"].keys()
+    made = Path(__file__).parents[2] / "deploy" / "compose" / "make-secrets.sh"
+    assert all(name.removesuffix("_PASSWORD") in made.read_text() for name in named)
 
 
 def test_the_authoritys_key_is_only_where_certificates_are_issued() -> None:
-    holders = [
-        name
-        for name, service in COMPOSE["services"].items()
-        if any(volume.startswith("authority:") for volume in service.get("volumes", []))
-    ]
-    assert holders == ["certificates"]
+    assert holders_of("authority") == {"certificates"}
 
 
 def test_every_volume_is_declared_and_used() -> None:
