@@ -24,6 +24,8 @@ async def main() -> None:
         for name, work in auth.background.items():
             runtime.spawn(name, work)
         runtime.spawn("database health", partial(watch, runtime.health.part("database"), partial(ping, engine), 1.0))
+        redis = runtime.health.part("redis", gates=False)
+        runtime.spawn("redis health", partial(watch, redis, auth.edge.ping_redis, 1.0))
         await runtime.serve(auth.servicers)
 
 

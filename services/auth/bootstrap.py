@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from levimesh.auth.v1 import auth_service_pb2, user_service_pb2
 from services.auth.adapters.authenticators import SqlAuthenticators
 from services.auth.adapters.sealing import Sealer
+from services.auth.edge import Edge, open_edge
 from services.auth.people import open_people, user_servicer
 from services.auth.session_converters import key_to_pb
 from services.auth.sessions import Background, Issuing, SessionParts, open_issuing, session_parts
@@ -32,6 +33,7 @@ class Auth:
     """What it serves."""
     issuing: Issuing
     sessions: SessionParts
+    edge: Edge
     background: Background
     """What goes on beside it."""
 
@@ -65,4 +67,6 @@ async def open_auth(
             AUTH_SERVICE: sessions.servicer,
             USER_SERVICE: user_servicer(people, sessions.sessions, now, new_id),
         }
-        yield Auth(servicers, issuing, sessions, {**issuing.background, **sessions.background})
+        async with open_edge(settings, engine, people.users, issuing.tokens, audit, now, new_id) as edge:
+            background = {**issuing.background, **sessions.background, **edge.background}
+            yield Auth({**servicers, **edge.servicers}, issuing, sessions, edge, background)

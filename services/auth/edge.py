@@ -1,6 +1,6 @@
 """Puts the parts together that programs and the edge need: API keys, limits, and what the gateway asks."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID
@@ -12,7 +12,7 @@ from levimesh.auth.v1 import policy_service_pb2
 from services.auth import contracts
 from services.auth.adapters.api_keys import SqlApiKeys
 from services.auth.adapters.key_alarms import AuditedAlarms
-from services.auth.adapters.limits import RedisCallCounter, open_call_counter
+from services.auth.adapters.limits import open_call_counter
 from services.auth.adapters.recent_keys import LazyUses, RecentKeys
 from services.auth.ports.sessions import Tokens
 from services.auth.ports.users import Users
@@ -41,7 +41,10 @@ class Edge:
     servicers: dict[ServiceDescriptor, object]
     authenticate_api_key: AuthenticateApiKey
     """For the token endpoint."""
-    counter: RedisCallCounter
+    ping_redis: Callable[[], Awaitable[None]]
+    """Raises unless calls can be counted."""
+    background: dict[str, Callable[[], Awaitable[None]]]
+    """Work that goes on as long as the process, by name."""
 
 
 @asynccontextmanager
@@ -59,7 +62,7 @@ async def open_edge(
     authenticate = AuthenticateApiKey(RecentKeys(keys.find), uses, AuditedAlarms(audit), now)
     limited = (policy for service in contracts.MESH for policy in policies(service).values())
     allowances = Allowances(limited, settings.rate_limit_scale)
-    async with uses.written_lazily(), open_call_counter(settings.redis_url) as counter:
+    async with open_call_counter(settings.redis_url) as counter:
         use_cases = ApiKeyUseCases(
             create=CreateApiKey(keys, users, now, new_id),
             list=ListApiKeys(keys),
@@ -72,7 +75,10 @@ async def open_edge(
             contracts.AUTHORIZATION: AuthorizationServicer(ExchangeApiKey(authenticate, tokens, now)),
             contracts.RATE_LIMIT_SERVICE: RateLimitServicer(CountCall(allowances, counter)),
         }
-        yield Edge(servicers, authenticate, counter)
+        try:
+            yield Edge(servicers, authenticate, counter.ping, {"uses of API keys": uses.keep_writing})
+        finally:
+            await uses.try_to_write()
 
 
 def _policy() -> policy_service_pb2.GetPolicyResponse:

@@ -3,8 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -87,28 +86,17 @@ class LazyUses:
         newest = max(noted.values())
         self._written = {key: minute for key, minute in {**self._written, **noted}.items() if minute == newest}
 
-    @asynccontextmanager
-    async def written_lazily(self) -> AsyncIterator[None]:
-        """Write every now and then, and once more at the end."""
-        task = asyncio.create_task(self._keep_writing(), name="uses of API keys")
-        try:
-            yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-            await self._try_to_write()
-
-    async def _keep_writing(self) -> None:
+    async def keep_writing(self) -> None:
+        """Write every now and then, for ever."""
         while True:
             await asyncio.sleep(_WRITTEN_EVERY)
-            await self._try_to_write()
+            await self.try_to_write()
 
-    async def _try_to_write(self) -> None:
+    async def try_to_write(self) -> None:
+        """Write, or let it wait for the next time: a key works without."""
         try:
             await self.write()
         except (OSError, SQLAlchemyError) as error:
-            # They are written the next time; a key works without.
             _log.warning("cannot write when API keys were used", extra={"error": type(error).__name__})
 
 
