@@ -14,16 +14,17 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.auth.adapters.authenticators import SqlAuthenticators
 from services.auth.adapters.failed_logins import SqlLoginGuard
 from services.auth.adapters.revocations import SqlRevocations
-from services.auth.adapters.sealing import SealBroken
+from services.auth.adapters.sealing import SealBroken, Sealer
 from services.auth.adapters.users import SqlUsers
 from services.auth.domain.totp import CodeUse
 from services.auth.domain.users import Account, Role, User
 from services.auth.errors import LastAdmin, LoginLocked, TotpEnrolled, UserNotFound
 from services.runtime.database import open_database
+from tests.audit import RememberedAudit
 
 NOON = datetime(2024, 8, 9, 12, tzinfo=UTC)
 ANN, BOB = "6f1c1f0e-0000-4000-8000-00000000000a", "6f1c1f0e-0000-4000-8000-00000000000b"
-A_KEY = bytes(32)
+SEALER = Sealer(bytes(32))
 SECRET = base64.b32encode(bytes(20)).decode()
 
 
@@ -35,6 +36,11 @@ class Now:
 
     def __call__(self) -> datetime:
         return self.time
+
+
+@pytest.fixture
+def audit() -> RememberedAudit:
+    return RememberedAudit()
 
 
 @pytest_asyncio.fixture
@@ -109,9 +115,11 @@ async def test_a_hash_is_renewed_only_in_place_of_the_one_that_was_read(users: S
     assert account.password_hash == "another"
 
 
-async def test_failures_lock_the_name_in_any_case_and_for_all_replicas(engine: AsyncEngine) -> None:
+async def test_failures_lock_the_name_in_any_case_and_for_all_replicas(
+    engine: AsyncEngine, audit: RememberedAudit
+) -> None:
     now = Now()
-    guard, replica = SqlLoginGuard(engine, now), SqlLoginGuard(engine, now)
+    guard, replica = SqlLoginGuard(engine, audit, now), SqlLoginGuard(engine, audit, now)
 
     assert [await attempt(guard, "Mallory") for _ in range(5)] == [0, 0, 0, 0, 1]
 
@@ -122,8 +130,21 @@ async def test_failures_lock_the_name_in_any_case_and_for_all_replicas(engine: A
     assert await attempt(replica, "mallory") == 2
 
 
-async def test_guesses_that_end_while_the_name_is_locked_learn_nothing(engine: AsyncEngine) -> None:
-    guard = SqlLoginGuard(engine, Now())
+async def test_each_lock_is_recorded_with_the_name_that_was_tried(engine: AsyncEngine, audit: RememberedAudit) -> None:
+    now = Now()
+    guard = SqlLoginGuard(engine, audit, now)
+    for _ in range(6):
+        now.time += timedelta(seconds=1)
+        await guard.failed("Mallory")
+
+    assert [(event.action, event.actor) for event in audit.events] == [("login_locked", "mallory")] * 2
+    assert dict(audit.events[1].subject) == {"failures": "6", "seconds": "2"}
+
+
+async def test_guesses_that_end_while_the_name_is_locked_learn_nothing(
+    engine: AsyncEngine, audit: RememberedAudit
+) -> None:
+    guard = SqlLoginGuard(engine, audit, Now())
 
     outcomes = await asyncio.gather(*(guard.failed("ann") for _ in range(20)), return_exceptions=True)
 
@@ -132,8 +153,8 @@ async def test_guesses_that_end_while_the_name_is_locked_learn_nothing(engine: A
         await guard.succeeded("ann")
 
 
-async def test_a_success_forgets_failures_and_so_does_an_admin(engine: AsyncEngine) -> None:
-    guard = SqlLoginGuard(engine, Now())
+async def test_a_success_forgets_failures_and_so_does_an_admin(engine: AsyncEngine, audit: RememberedAudit) -> None:
+    guard = SqlLoginGuard(engine, audit, Now())
     for _ in range(4):
         await guard.failed("ann")
 
@@ -145,9 +166,9 @@ async def test_a_success_forgets_failures_and_so_does_an_admin(engine: AsyncEngi
     assert await attempt(guard, "ann") == 0
 
 
-async def test_names_that_failed_a_day_ago_are_not_kept(engine: AsyncEngine) -> None:
+async def test_names_that_failed_a_day_ago_are_not_kept(engine: AsyncEngine, audit: RememberedAudit) -> None:
     now = Now()
-    guard = SqlLoginGuard(engine, now)
+    guard = SqlLoginGuard(engine, audit, now)
     for name in ("one", "two", "three"):
         await guard.failed(name)
 
@@ -160,7 +181,7 @@ async def test_names_that_failed_a_day_ago_are_not_kept(engine: AsyncEngine) -> 
 
 
 async def test_of_a_hundred_uses_of_one_code_one_wins(engine: AsyncEngine, users: SqlUsers) -> None:
-    authenticators = SqlAuthenticators(engine, A_KEY)
+    authenticators = SqlAuthenticators(engine, SEALER)
     await authenticators.begin(ANN, SECRET)
     assert await authenticators.confirm(ANN, SECRET, 1000, [b"a", b"b"])
 
@@ -175,7 +196,7 @@ async def test_of_a_hundred_uses_of_one_code_one_wins(engine: AsyncEngine, users
 
 
 async def test_an_authenticator_counts_once_it_is_confirmed(engine: AsyncEngine, users: SqlUsers) -> None:
-    authenticators = SqlAuthenticators(engine, A_KEY)
+    authenticators = SqlAuthenticators(engine, SEALER)
     await authenticators.begin(ANN, "first")
     await authenticators.begin(ANN, SECRET)
 
@@ -194,7 +215,7 @@ async def test_an_authenticator_counts_once_it_is_confirmed(engine: AsyncEngine,
 
 
 async def test_a_stored_secret_is_encrypted_for_its_user_only(engine: AsyncEngine, users: SqlUsers) -> None:
-    authenticators = SqlAuthenticators(engine, A_KEY)
+    authenticators = SqlAuthenticators(engine, SEALER)
     await authenticators.begin(ANN, SECRET)
     async with engine.begin() as connection:
         sealed = (await connection.execute(text("SELECT sealed FROM auth.authenticators"))).scalar_one()
@@ -208,11 +229,24 @@ async def test_a_stored_secret_is_encrypted_for_its_user_only(engine: AsyncEngin
     with pytest.raises(SealBroken):
         await authenticators.of(BOB)
     with pytest.raises(SealBroken):
-        await SqlAuthenticators(engine, bytes(31) + b"1").of(ANN)
+        await SqlAuthenticators(engine, Sealer(bytes(31) + b"1")).of(ANN)
+
+
+async def test_a_stored_secret_moves_to_another_key_encryption_key(engine: AsyncEngine, users: SqlUsers) -> None:
+    await SqlAuthenticators(engine, SEALER).begin(ANN, SECRET)
+    another = bytes(31) + b"1"
+
+    await SqlAuthenticators(engine, Sealer(another, [bytes(32)])).reseal()
+
+    enrolment = await SqlAuthenticators(engine, Sealer(another)).of(ANN)
+    assert enrolment is not None
+    assert enrolment.secret == SECRET
+    with pytest.raises(SealBroken):
+        await SqlAuthenticators(engine, SEALER).of(ANN)
 
 
 async def test_whoever_is_removed_leaves_no_second_factor(engine: AsyncEngine, users: SqlUsers) -> None:
-    authenticators = SqlAuthenticators(engine, A_KEY)
+    authenticators = SqlAuthenticators(engine, SEALER)
     await authenticators.begin(ANN, SECRET)
     await authenticators.confirm(ANN, SECRET, 1000, [b"a"])
 
