@@ -23,6 +23,7 @@ async def main() -> None:
         runtime.check_tokens_by(auth.keys, auth.revoked)
         for name, work in auth.background.items():
             runtime.spawn(name, work)
+        runtime.spawn("audit relay", partial(audit.relay, auth.auditing.append_own))
         runtime.spawn("database health", partial(watch, runtime.health.part("database"), partial(ping, engine), 1.0))
         redis = runtime.health.part("redis", gates=False)
         runtime.spawn("redis health", partial(watch, redis, auth.edge.ping_redis, 1.0))

@@ -16,12 +16,10 @@ from services.auth.ports.audit import Anchors
 from services.auth.servicers.audit import AuditServicer
 from services.auth.settings import AuthSettings
 from services.auth.use_cases.audit import AnchorAuditChain, ListAuditEvents, VerifyAuditChain
-from services.runtime.audit_outbox import SqlAuditLog
+from services.runtime.audit_outbox import Append
 from services.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)
-
-Work = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -29,25 +27,24 @@ class Auditing:
     """The audit chain, ready to be served."""
 
     servicer: AuditServicer
-    work: Mapping[str, Work]
-    """What runs in the background for ever, by name."""
+    append_own: Append
+    """Puts into the chain what auth itself has recorded."""
+    background: Mapping[str, Callable[[], Awaitable[None]]]
+    """What goes on beside it."""
 
 
-def build_auditing(settings: AuthSettings, engine: AsyncEngine, log: SqlAuditLog, now: Clock) -> Auditing:
-    """The chain in the database behind ``engine``; what auth itself records in ``log`` is put into it too."""
+def build_auditing(settings: AuthSettings, engine: AsyncEngine, now: Clock) -> Auditing:
+    """The chain in the database behind ``engine``."""
     chain, anchors = SqlAuditChain(engine), _anchors(settings)
+    anchor = AnchorAuditChain(chain, anchors, now)
 
     async def append_own(events: Sequence[audit_pb2.AuditEvent]) -> None:
         await chain.append([convert.event_from_pb(event, "auth") for event in events])
 
     return Auditing(
         AuditServicer(chain.append, ListAuditEvents(chain), VerifyAuditChain(chain, anchors)),
-        {
-            "audit relay": partial(log.relay, append_own),
-            "audit anchors": partial(
-                _keep_anchored, AnchorAuditChain(chain, anchors, now), settings.audit_anchor_seconds
-            ),
-        },
+        append_own,
+        {"audit anchors": partial(_keep_anchored, anchor, settings.audit_anchor_seconds)},
     )
 
 

@@ -10,9 +10,10 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.json_format import MessageToDict
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from levimesh.auth.v1 import auth_service_pb2, user_service_pb2
+from levimesh.auth.v1 import audit_service_pb2, auth_service_pb2, user_service_pb2
 from services.auth.adapters.authenticators import SqlAuthenticators
 from services.auth.adapters.sealing import Sealer
+from services.auth.auditing import Auditing, build_auditing
 from services.auth.edge import Edge, open_edge
 from services.auth.people import open_people, user_servicer
 from services.auth.session_converters import key_to_pb
@@ -21,6 +22,7 @@ from services.auth.settings import AuthSettings
 from services.runtime.audit import AuditLog
 from services.runtime.clock import Clock, utc_now
 
+AUDIT_SERVICE = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]
 AUTH_SERVICE = auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"]
 USER_SERVICE = user_service_pb2.DESCRIPTOR.services_by_name["UserService"]
 
@@ -34,6 +36,7 @@ class Auth:
     issuing: Issuing
     sessions: SessionParts
     edge: Edge
+    auditing: Auditing
     background: Background
     """What goes on beside it."""
 
@@ -62,11 +65,13 @@ async def open_auth(
     issuing = await open_issuing(settings, engine, sealer, audit, now)
     await SqlAuthenticators(engine, sealer).reseal()
     with open_people(settings, engine, sealer, audit, hasher, now) as people:
+        auditing = build_auditing(settings, engine, now)
         sessions = session_parts(settings, engine, people, issuing, audit, now, new_id)
         servicers: dict[ServiceDescriptor, object] = {
             AUTH_SERVICE: sessions.servicer,
             USER_SERVICE: user_servicer(people, sessions.sessions, now, new_id),
+            AUDIT_SERVICE: auditing.servicer,
         }
         async with open_edge(settings, engine, people.users, issuing.tokens, audit, now, new_id) as edge:
-            background = {**issuing.background, **sessions.background, **edge.background}
-            yield Auth({**servicers, **edge.servicers}, issuing, sessions, edge, background)
+            background = {**issuing.background, **sessions.background, **edge.background, **auditing.background}
+            yield Auth({**servicers, **edge.servicers}, issuing, sessions, edge, auditing, background)

@@ -42,6 +42,11 @@ class State:
         return self.path / "certificates"
 
     @property
+    def audit_anchors(self) -> Path:
+        """The file that the head of the audit chain is anchored in, a line at a time."""
+        return self.path / "audit" / "anchors.jsonl"
+
+    @property
     def logs(self) -> Path:
         """A file for each process."""
         return self.path / "logs"

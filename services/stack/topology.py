@@ -144,7 +144,7 @@ def _particular(
 ) -> Mapping[str, str]:
     """What only one service is given."""
     if name == "auth":
-        return {"KEY_ENCRYPTION_KEY": secrets.key_encryption}
+        return {"KEY_ENCRYPTION_KEY": secrets.key_encryption, "AUDIT_ANCHOR_FILE": str(state.audit_anchors)}
     if name == "prediction":
         return {"MODEL_STORE_URL": (state.path / "models").as_uri()}
     if name == "marketdata" and source.needs_simex:
