@@ -6,6 +6,7 @@ import os
 import secrets
 import signal
 import sys
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -20,7 +21,7 @@ from levimesh.auth.v1 import user_service_pb2, user_service_pb2_grpc
 from services.runtime.channels import open_channel
 from services.stack.ports import find_free
 from tests.auth import A_KEY_ENCRYPTION_KEY, ADMIN, ADMIN_PASSWORD, SERVICE
-from tests.mesh import bearing, files_of
+from tests.mesh import bearing, error_info, files_of
 
 WITHIN = 20.0
 
@@ -71,18 +72,48 @@ async def test_the_process_serves_until_it_is_told_to_stop(
         login = await auth.Login(pb.LoginRequest(username=ADMIN, password=ADMIN_PASSWORD))
         users = user_service_pb2_grpc.UserServiceStub(gateway)
         token = bearing(login.access_token)
-        current = await users.GetCurrentUser(user_service_pb2.GetCurrentUserRequest(), metadata=token)
+        # Nobody is let in before the process knows what is revoked.
+        current = await answered(users.GetCurrentUser, user_service_pb2.GetCurrentUserRequest(), token)
+        refreshed = await auth.RefreshSession(
+            pb.RefreshSessionRequest(refresh_token=login.refresh_token, request_id=str(uuid.uuid4()))
+        )
+        await auth.Logout(pb.LogoutRequest(), metadata=bearing(refreshed.access_token))
+        reason = await refusal(users.GetCurrentUser, user_service_pb2.GetCurrentUserRequest(), token)
 
         process.send_signal(signal.SIGTERM)
         _, log = await process.communicate()
 
     assert current.user == login.user
+    assert reason == "ERROR_REASON_SESSION_ENDED"
     assert process.returncode == 0
     lines = [json.loads(line) for line in log.splitlines()]
     assert {line["service"] for line in lines} == {"auth"}
     assert [line["message"] for line in lines][-1] == "stopped"
-    for secret in (ADMIN_PASSWORD, A_KEY_ENCRYPTION_KEY, login.access_token, url.split("@")[0].rsplit(":", 1)[1] + "@"):
+    tokens = (login.access_token, login.refresh_token, refreshed.access_token, refreshed.refresh_token)
+    for secret in (ADMIN_PASSWORD, A_KEY_ENCRYPTION_KEY, *tokens, url.split("@")[0].rsplit(":", 1)[1] + "@"):
         assert secret.encode() not in log
+
+
+async def answered(method: Callable[..., Any], request: Any, metadata: Any) -> Any:
+    """What ``method`` answers once the part that it needs is there."""
+    async with asyncio.timeout(WITHIN):
+        while True:
+            try:
+                return await method(request, metadata=metadata)
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise
+
+
+async def refusal(method: Callable[..., Any], request: Any, metadata: Any) -> str:
+    """The reason for which ``method`` refuses, once it does."""
+    async with asyncio.timeout(WITHIN):
+        while True:
+            try:
+                await method(request, metadata=metadata)
+            except grpc.aio.AioRpcError as error:
+                reason: str = error_info(error).reason
+                return reason
 
 
 async def until_serving(channel: grpc.aio.Channel) -> None:

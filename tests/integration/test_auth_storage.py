@@ -16,6 +16,7 @@ from services.auth.bootstrap import open_auth
 from services.auth.settings import AuthSettings
 from services.runtime.database import open_database
 from services.stack.postgres import Cluster
+from tests.audit import RememberedAudit
 from tests.auth import ADMIN_PASSWORD, auth_settings, quick_hasher, running_auth
 from tests.mesh import error_info
 
@@ -23,9 +24,9 @@ from tests.mesh import error_info
 async def key_of_a_replica(settings: AuthSettings) -> str:
     async with (
         open_database(settings.database_url) as engine,
-        open_auth(settings, engine, hasher=quick_hasher()) as auth,
+        open_auth(settings, engine, RememberedAudit(), hasher=quick_hasher()) as auth,
     ):
-        return auth.public_keys[0]["x"]
+        return (await auth.keys())[0]["x"]
 
 
 async def test_replicas_that_start_at_once_sign_with_the_same_key(database_url: Callable[[str], str]) -> None:

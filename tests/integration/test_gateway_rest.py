@@ -70,7 +70,7 @@ async def gateway(postgres: Cluster, certificates: Path, calls: Calls) -> AsyncI
     ):
         await auth.create_admin()
         for served in servers.values():
-            served.stages.verifier.set_keys(auth.auth.public_keys)
+            served.stages.verifier.set_keys(await auth.auth.keys())
         endpoints = {workload: (served.target,) for workload, served in servers.items()}
         async with running_gateway(certificates, {"auth": (auth.served.target,), **endpoints}) as running:
             yield running
