@@ -128,6 +128,7 @@ class _Told:
     actor: str = ""
     session_id: str = ""
     subject: dict[str, str] = field(default_factory=dict)
+    refusal: str = ""
 
 
 _told: ContextVar[_Told | None] = ContextVar("told", default=None)
@@ -143,6 +144,13 @@ def tell_audit(*, actor: str = "", session_id: str = "", **subject: str) -> None
         told.actor = actor or told.actor
         told.session_id = session_id or told.session_id
         told.subject.update(subject)
+
+
+def tell_audit_refused(status: str) -> None:
+    """Record the call being served as denied, with this status, although it answers: with a page, for example."""
+    told = _told.get()
+    if told is not None:
+        told.refusal = status
 
 
 Serve = Callable[[Any, Any, dict[str, Any]], Awaitable[Any]]
@@ -177,7 +185,11 @@ def audited(policy: Policy, log: AuditLog, caller_of: Callable[[Any, dict[str, A
             if not stored and failure.status not in _EFFECT_UNKNOWN:
                 raise AuditUnavailable from error
             raise failure from (None if failure is error else error)
-        await add(Outcome.DONE, "OK", response)
+        if told.refusal:
+            if not await add(Outcome.DENIED, told.refusal):
+                raise AuditUnavailable
+        else:
+            await add(Outcome.DONE, "OK", response)
         return response
 
     return call
