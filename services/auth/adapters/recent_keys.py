@@ -13,11 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.auth.adapters.tables import api_keys
 from services.auth.domain.api_keys import StoredKey
+from services.runtime.errors import Overloaded
 
 _log = logging.getLogger(__name__)
 
 _OLDEST = 1.0
 _REMEMBERED = 10_000
+_AT_ONCE = 4
+_WAITING = 100
 _WRITTEN_EVERY = 20.0
 
 
@@ -28,7 +31,10 @@ class _Reading:
 
 
 class RecentKeys:
-    """Keys as they were at most a second ago: of many calls with one key, one in a second reads it."""
+    """Keys as they were at most a second ago: of many calls with one key, one in a second reads it.
+
+    Only a few are read at once, so that a flood of keys that nobody has does not take the database from logins.
+    """
 
     def __init__(
         self, find: Callable[[str], Awaitable[StoredKey | None]], monotonic: Callable[[], float] = time.monotonic
@@ -36,6 +42,8 @@ class RecentKeys:
         self._find = find
         self._monotonic = monotonic
         self._readings: dict[str, _Reading] = {}
+        self._reading = 0
+        self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def find(self, prefix: str) -> StoredKey | None:
         now = self._monotonic()
@@ -48,7 +56,7 @@ class RecentKeys:
     def _read(self, prefix: str, now: float) -> _Reading:
         if len(self._readings) >= _REMEMBERED:
             self._readings = {name: known for name, known in self._readings.items() if now - known.began < _OLDEST}
-        reading = self._readings[prefix] = _Reading(now, asyncio.ensure_future(self._find(prefix)))
+        reading = self._readings[prefix] = _Reading(now, asyncio.ensure_future(self._in_turn(prefix)))
 
         def done(answer: "asyncio.Future[StoredKey | None]") -> None:
             if (answer.cancelled() or answer.exception() is not None) and self._readings.get(prefix) is reading:
@@ -56,6 +64,16 @@ class RecentKeys:
 
         reading.answer.add_done_callback(done)
         return reading
+
+    async def _in_turn(self, prefix: str) -> StoredKey | None:
+        if self._reading >= _WAITING:
+            raise Overloaded("too many API keys are looked up at once; try again in a second")
+        self._reading += 1
+        try:
+            async with self._turns:
+                return await self._find(prefix)
+        finally:
+            self._reading -= 1
 
 
 class LazyUses:

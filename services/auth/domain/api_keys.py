@@ -129,4 +129,6 @@ def parsed(address: str) -> IPv4Address | IPv6Address | None:
 
 def network(text: str) -> str:
     """An address or a network in its one spelling, without what stands behind the prefix. Raises ValueError."""
+    if "%" in text:
+        raise ValueError(f"{text} holds only on one machine's own links")
     return str(ip_network(text, strict=False))

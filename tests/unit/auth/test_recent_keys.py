@@ -6,6 +6,7 @@ import pytest
 
 from services.auth.adapters.recent_keys import RecentKeys
 from services.auth.domain.api_keys import StoredKey
+from services.runtime.errors import Overloaded
 from tests.unit.auth.test_api_keys import PREFIX, a_key, stored
 
 
@@ -77,3 +78,20 @@ async def test_a_failure_is_not_remembered() -> None:
     database.away = False
 
     assert await keys.find(PREFIX) is not None
+
+
+async def test_a_flood_of_keys_is_refused_and_most_of_the_database_is_left_to_others() -> None:
+    database = Database()
+    database.open.clear()
+    keys = RecentKeys(database.find, lambda: 0.0)
+    flood = [asyncio.create_task(keys.find(f"lm_{number}")) for number in range(150)]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert sum(task.done() for task in flood) == 50
+    assert database.reads == 4
+
+    database.open.set()
+    outcomes = await asyncio.gather(*flood, return_exceptions=True)
+
+    assert sum(isinstance(outcome, Overloaded) for outcome in outcomes) == 50
+    assert outcomes.count(None) == 100
