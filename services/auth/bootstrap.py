@@ -10,11 +10,12 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.json_format import MessageToDict
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from levimesh.auth.v1 import audit_service_pb2, auth_service_pb2, user_service_pb2
+from levimesh.auth.v1 import audit_service_pb2, auth_service_pb2, oauth_service_pb2, user_service_pb2
 from services.auth.adapters.authenticators import SqlAuthenticators
 from services.auth.adapters.sealing import Sealer
 from services.auth.auditing import Auditing, build_auditing
 from services.auth.edge import Edge, open_edge
+from services.auth.oauth import oauth_servicer, open_external
 from services.auth.people import open_people, user_servicer
 from services.auth.session_converters import key_to_pb
 from services.auth.sessions import Background, Issuing, SessionParts, open_issuing, session_parts
@@ -24,6 +25,7 @@ from services.runtime.clock import Clock, utc_now
 
 AUDIT_SERVICE = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]
 AUTH_SERVICE = auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"]
+OAUTH_SERVICE = oauth_service_pb2.DESCRIPTOR.services_by_name["OAuthService"]
 USER_SERVICE = user_service_pb2.DESCRIPTOR.services_by_name["UserService"]
 
 
@@ -72,6 +74,12 @@ async def open_auth(
             USER_SERVICE: user_servicer(people, sessions.sessions, now, new_id),
             AUDIT_SERVICE: auditing.servicer,
         }
-        async with open_edge(settings, engine, people.users, issuing.tokens, audit, now, new_id) as edge:
+        async with (
+            open_external(settings, engine, people.users, issuing.tokens, now, new_id) as external,
+            open_edge(settings, engine, people.users, issuing.tokens, external, audit, now, new_id) as edge,
+        ):
+            servicers[OAUTH_SERVICE] = oauth_servicer(
+                settings, engine, people, sessions, edge.authenticate_api_key, issuing.tokens, audit, now, new_id
+            )
             background = {**issuing.background, **sessions.background, **edge.background, **auditing.background}
             yield Auth({**servicers, **edge.servicers}, issuing, sessions, edge, auditing, background)

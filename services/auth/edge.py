@@ -28,6 +28,7 @@ from services.auth.use_cases.api_keys import (
     RevokeApiKey,
     RotateApiKey,
 )
+from services.auth.use_cases.external import ExchangeExternalToken
 from services.auth.use_cases.limits import Allowances, CountCall, ReadLimits
 from services.runtime.audit import AuditLog
 from services.runtime.clock import Clock
@@ -53,6 +54,7 @@ async def open_edge(
     engine: AsyncEngine,
     users: Users,
     tokens: Tokens,
+    exchange_external: ExchangeExternalToken,
     audit: AuditLog,
     now: Clock,
     new_id: Callable[[], UUID],
@@ -72,7 +74,9 @@ async def open_edge(
         servicers: dict[ServiceDescriptor, object] = {
             contracts.API_KEY_SERVICE: ApiKeyServicer(use_cases),
             contracts.POLICY_SERVICE: PolicyServicer(_policy(), ReadLimits(allowances, counter)),
-            contracts.AUTHORIZATION: AuthorizationServicer(ExchangeApiKey(authenticate, tokens, now)),
+            contracts.AUTHORIZATION: AuthorizationServicer(
+                ExchangeApiKey(authenticate, tokens, now), exchange_external
+            ),
             contracts.RATE_LIMIT_SERVICE: RateLimitServicer(CountCall(allowances, counter)),
         }
         try:

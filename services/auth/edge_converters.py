@@ -41,6 +41,12 @@ _HTTP = {
 }
 
 
+def bearer_of(headers: Mapping[str, str]) -> str | None:
+    """The token of the call, if it has brought one."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" and token.strip() else None
+
+
 def api_key_to_pb(key: ApiKey) -> api_key_pb2.ApiKey:
     """The key as its owner sees it."""
     return api_key_pb2.ApiKey(

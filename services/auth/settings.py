@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from services.auth.oauth_settings import ExternalIssuer, SafeUrl
 from services.runtime.settings import ServiceSettings
 
 _KEY_BYTES = 32
@@ -50,6 +51,12 @@ class AuthSettings(ServiceSettings):
     Without it nobody would notice if the end of the chain were cut off, or all of it were written anew."""
     audit_anchor_seconds: float = Field(default=60, gt=0)
     """How often that is done; also when the process stops."""
+
+    oauth_clients: dict[str, tuple[SafeUrl, ...]] = Field(default_factory=dict)
+    """The programs that log people in through a browser, and the addresses at which each wants them back, exactly:
+    ``{"web": ["https://app.example.com/callback"]}``."""
+    external_issuers: tuple[ExternalIssuer, ...] = ()
+    """Other issuers whose access tokens are taken, as JSON; the gateway has to know them too."""
 
     rate_limit_scale: float = Field(default=1, gt=0, allow_inf_nan=False)
     """Limits that are counted for all gateways together are that many times what the contracts say; for load tests."""

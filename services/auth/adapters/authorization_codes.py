@@ -49,4 +49,5 @@ class SqlCodes:
     async def came_to(self, code_hash: bytes, session_id: str) -> bool:
         noted = update(codes).where(codes.c.code_hash == code_hash).values(session_id=session_id)
         async with self._engine.begin() as connection:
-            return await connection.scalar(noted.returning(codes.c.uses)) == 1
+            uses = await connection.scalar(noted.returning(codes.c.uses))
+        return bool(uses == 1)

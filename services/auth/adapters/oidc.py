@@ -34,7 +34,7 @@ _NOT_ACCESS_TOKENS = ("ID", "Refresh", "Offline", "Logout", "DPoP")
 
 
 class KeySet:
-    """The keys of one issuer. They are fetched when needed, again when old, and at most every 30 s for an unknown one."""
+    """The keys of one issuer: fetched when needed, again when old or for an unknown one, and at most every 30 s."""
 
     def __init__(
         self, http: aiohttp.ClientSession, uri: str, ca_file: Path | None, clock: Callable[[], float] = time.monotonic
@@ -67,17 +67,21 @@ class KeySet:
         """Replace the keys; when that fails, those at hand stay good."""
         self._tried = self._clock()
         try:
-            async with self._http.get(self._uri, ssl=self._tls, allow_redirects=False, timeout=_TIMEOUT) as response:
-                response.raise_for_status()
-                content = await response.content.read(_LARGEST_KEY_SET + 1)
-                while content and len(content) <= _LARGEST_KEY_SET and not response.content.at_eof():
-                    content += await response.content.read(_LARGEST_KEY_SET + 1 - len(content))
-            if response.status != 200 or len(content) > _LARGEST_KEY_SET:
-                raise ValueError("not a key set of a reasonable size")
-            self._keys = _usable(json.loads(content))
+            self._keys = _usable(json.loads(await self._content()))
             self._fetched = self._tried
         except (aiohttp.ClientError, TimeoutError, ValueError, TypeError, RecursionError, jwt.PyJWTError) as error:
             _log.warning("cannot fetch the keys of an issuer", extra={"uri": self._uri, "problem": str(error)})
+
+    async def _content(self) -> bytes:
+        async with self._http.get(self._uri, ssl=self._tls, allow_redirects=False, timeout=_TIMEOUT) as response:
+            if response.status != 200:
+                raise ValueError(f"the answer has the status {response.status}")
+            content = b""
+            async for chunk in response.content.iter_chunked(16 * 1024):
+                content += chunk
+                if len(content) > _LARGEST_KEY_SET:
+                    raise ValueError("the key set is larger than any should be")
+            return content
 
 
 class OidcTokens:
@@ -91,8 +95,7 @@ class OidcTokens:
             raise ExternalTokenInvalid
         try:
             header = jwt.get_unverified_header(token)
-            said_issuer = jwt.decode(token, options={"verify_signature": False}).get("iss")
-            issuer, keys = self._issuers[said_issuer]
+            issuer, keys = self._issuers[jwt.decode(token, options={"verify_signature": False})["iss"]]
             if "crit" in header or header.get("alg") not in ALGORITHMS:
                 raise ExternalTokenInvalid
             key = await keys.key(str(header.get("kid", "")))
@@ -120,7 +123,7 @@ def _claims(token: str, issuer: Issuer, key: jwt.PyJWK) -> dict[str, Any]:
         leeway=_LEEWAY_SECONDS,
         options={"require": ["exp", "iat", "sub", "iss", "aud"]},
     )
-    # A token that is bound to a key of its holder ("cnf") is worth nothing without that proof, which is not asked for here.
+    # One that is bound to a key of its holder ("cnf") is worth nothing without that proof, which nobody asks for here.
     if claims.get("typ") in _NOT_ACCESS_TOKENS or "cnf" in claims:
         raise ExternalTokenInvalid
     return claims

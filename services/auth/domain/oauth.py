@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
+from services.auth.domain.tokens import Scope
 from services.auth.domain.users import Role
 
 CODE_SECONDS = 60
@@ -20,24 +20,14 @@ _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}", re.ASCII)
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 
 
-class Scope(StrEnum):
-    """What an access token may be limited to."""
-
-    READ = "read"
-    TRADE = "trade"
-    ADMIN = "admin"
-
-
 class OAuthError(Exception):
     """An error of RFC 6749, as the client is told it. It holds no secret."""
 
-    def __init__(self, code: str, description: str, *, reason: str = "") -> None:
+    def __init__(self, code: str, description: str) -> None:
         super().__init__(description)
         self.code = code
         """``invalid_request``, ``invalid_client``, ``invalid_grant``, …"""
         self.description = description
-        self.reason = reason or code.upper()
-        """Why, for the audit chain; it may say more than the client is told."""
 
 
 class UnknownClient(Exception):

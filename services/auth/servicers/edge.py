@@ -13,8 +13,10 @@ from levimesh.foreign.envoy.service.auth.v3 import external_auth_pb2_grpc as aut
 from levimesh.foreign.envoy.service.ratelimit.v3 import rls_pb2 as rate_pb
 from levimesh.foreign.envoy.service.ratelimit.v3 import rls_pb2_grpc as rate_pb_grpc
 from services.auth import edge_converters as convert
+from services.auth.domain.sessions import Origin
 from services.auth.domain.tokens import AccessToken, Grant
 from services.auth.use_cases.api_keys import ExchangeApiKey
+from services.auth.use_cases.external import ExchangeExternalToken
 from services.auth.use_cases.limits import CountCall
 from services.runtime.errors import MeshError
 from services.runtime.identity import ADDRESS_HEADER, TokenMissing
@@ -29,8 +31,9 @@ class AuthorizationServicer(auth_pb_grpc.AuthorizationServicer):
     is to see; only what cannot be decided now is an error.
     """
 
-    def __init__(self, exchange_api_key: ExchangeApiKey) -> None:
+    def __init__(self, exchange_api_key: ExchangeApiKey, exchange_external: ExchangeExternalToken) -> None:
         self._exchange_api_key = exchange_api_key
+        self._exchange_external = exchange_external
 
     async def Check(self, request: auth_pb.CheckRequest, context: Context) -> auth_pb.CheckResponse:
         headers = request.attributes.request.http.headers
@@ -43,6 +46,8 @@ class AuthorizationServicer(auth_pb_grpc.AuthorizationServicer):
     async def _exchange(self, headers: Mapping[str, str], address: str) -> tuple[Grant, AccessToken]:
         if secret := headers.get(convert.API_KEY_HEADER):
             return await self._exchange_api_key(secret, address)
+        if token := convert.bearer_of(headers):
+            return await self._exchange_external(token, Origin(address, headers.get("user-agent", "")))
         raise TokenMissing("log in and send `authorization: Bearer <access token>`, or send an API key as `x-api-key`")
 
 

@@ -1,0 +1,72 @@
+"""What is done for people whom other issuers vouch for."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from services.auth.domain.external import ExternalPerson
+from services.auth.domain.sessions import Origin
+from services.auth.domain.tokens import AccessToken, Grant
+from services.auth.domain.users import User
+from services.auth.errors import ExternalRoleMissing, LastAdmin
+from services.auth.ports.oauth import ExternalPeople, ExternalTokens
+from services.auth.ports.sessions import Tokens
+from services.auth.ports.users import Users
+from services.runtime.clock import Clock
+from services.runtime.tokens import SessionEnded
+
+
+class ExchangeExternalToken:
+    """Give a token of this mesh for one of another issuer: while nothing has changed, the same for many calls.
+
+    The issuer decides which roles the person has; their session here ends like any other.
+    """
+
+    _REMAINING = timedelta(seconds=60)
+    _REMEMBERED = 10_000
+
+    def __init__(
+        self, external: ExternalTokens, people: ExternalPeople, users: Users, tokens: Tokens, now: Clock
+    ) -> None:
+        self._external = external
+        self._people = people
+        self._users = users
+        self._tokens = tokens
+        self._now = now
+        self._issued: dict[Grant, tuple[datetime, AccessToken]] = {}
+
+    async def __call__(self, token: str, origin: Origin) -> tuple[Grant, AccessToken]:
+        """What the token says, and the token.
+
+        Raises ExternalTokenInvalid, IssuerUnavailable, ExternalRoleMissing, and SessionEnded for a session that has
+        ended here, or a user who is disabled.
+        """
+        person = await self._external.person(token)
+        if not person.roles:
+            raise ExternalRoleMissing
+        now = self._now()
+        user = await self._user(person, now)
+        session = await self._people.session(person, user, origin, now)
+        if user.disabled or not session.is_active(now) or session.user_id != user.user_id:
+            raise SessionEnded("the session has ended; log in again at the issuer of the token")
+        grant = Grant.of_login(user, session.session_id, person.expire_time)
+        return grant, self._token(grant, now)
+
+    async def _user(self, person: ExternalPerson, now: datetime) -> User:
+        user = await self._people.user(person, now)
+        if user.roles == person.roles:
+            return user
+        try:
+            return await self._users.change(user.user_id, lambda known: known.with_rights(roles=person.roles))
+        except LastAdmin:
+            # Nobody else is left to administrate, but what the issuer has taken away is not given out here.
+            return replace(user, roles=person.roles)
+
+    def _token(self, grant: Grant, now: datetime) -> AccessToken:
+        known = self._issued.get(grant)
+        if known is not None and now < known[0]:
+            return known[1]
+        token = self._tokens.issue(grant, now)
+        if len(self._issued) >= self._REMEMBERED:
+            self._issued = {each: issued for each, issued in self._issued.items() if now < issued[0]}
+        self._issued[grant] = (now + timedelta(seconds=token.seconds) - self._REMAINING, token)
+        return token
