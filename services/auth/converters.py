@@ -2,13 +2,9 @@
 
 from collections.abc import Iterable
 
-from google.protobuf import duration_pb2
-
-from levimesh.auth.v1 import auth_service_pb2 as pb
 from levimesh.auth.v1 import user_pb2, user_service_pb2
 from levimesh.policy.v1 import policy_pb2
 from services.auth.adapters.qr import QrCode
-from services.auth.domain.tokens import AccessToken
 from services.auth.domain.users import RateTier, Role, Unchanged, User
 from services.runtime import timestamps
 from services.runtime.errors import FieldViolations
@@ -63,13 +59,3 @@ def enrolment_to_pb(otpauth_uri: str) -> user_service_pb2.EnrollTotpResponse:
     """What an authenticator needs, as text and as pictures."""
     code = QrCode(otpauth_uri)
     return user_service_pb2.EnrollTotpResponse(otpauth_uri=otpauth_uri, qr_png=code.png(), qr_text=code.blocks())
-
-
-def login_to_pb(token: AccessToken, user: User) -> pb.LoginResponse:
-    """A successful login."""
-    return pb.LoginResponse(
-        access_token=token.text,
-        token_type="Bearer",  # noqa: S106 - the name of a kind of token, not a secret
-        expires_in=duration_pb2.Duration(seconds=token.seconds),
-        user=user_to_pb(user),
-    )
