@@ -21,7 +21,7 @@ from services.runtime import logging as runtime_logging
 from services.runtime.audit_outbox import SqlAuditLog
 from services.runtime.channels import open_channel
 from services.runtime.errors import MeshError
-from services.runtime.health import Health
+from services.runtime.health import Health, watch
 from services.runtime.server import build_server, listen
 from services.runtime.settings import ServiceSettings
 from services.runtime.stages import Stages
@@ -31,6 +31,8 @@ from services.runtime.trust import PublishedByAuth, refresh_keys, refresh_revoca
 from services.runtime.workload import WorkloadFiles
 
 _log = logging.getLogger(__name__)
+
+_SUPPLIES_EVERY = 0.2
 
 
 class Runtime:
@@ -80,6 +82,12 @@ class Runtime:
         """Keep the verifier supplied with ``keys`` and with what is ``revoked``."""
         self.spawn("signing keys", lambda: refresh_keys(self.verifier, keys))
         self.spawn("revocations", lambda: refresh_revocations(self.verifier, revoked))
+        part = self.health.part("access tokens")
+
+        async def tokens_can_be_checked() -> None:
+            self.verifier.check_supplies()
+
+        self.spawn("access tokens health", partial(watch, part, tokens_can_be_checked, _SUPPLIES_EVERY))
 
     async def relay_audit(self) -> None:
         """Keep sending what is recorded to the audit chain, which the auth service keeps."""

@@ -125,20 +125,29 @@ class TokenVerifier:
         if believed.expires <= now:
             self._known.pop(token, None)
             raise TokenExpired("the access token has expired; log in again")
-        self._check_revocations(believed, now)
-        return believed.user
-
-    def _check_revocations(self, believed: _Believed, now: float) -> None:
-        if self._trust_revocations_for is not None:
-            known_at = self._revocations_known_at
-            if known_at is None or known_at + self._trust_revocations_for < now:
-                raise KeysUnavailable("it is not known which sessions have ended; try again in a second")
+        self._check_revocations_known(now)
         if self._revoked and (believed.user.session_id in self._revoked or believed.rights in self._revoked):
             raise SessionEnded("the session has ended, or the user's rights have changed; log in, or refresh, again")
+        return believed.user
 
-    def _learn(self, token: str, now: float) -> _Believed:
+    def check_supplies(self) -> None:
+        """Raise KeysUnavailable while no token can be verified for want of keys, or of the list of revocations."""
+        self._check_keys_known()
+        self._check_revocations_known(self._now())
+
+    def _check_keys_known(self) -> None:
         if not self._keys:
             raise KeysUnavailable("the keys of the auth service are not known yet; try again in a second")
+
+    def _check_revocations_known(self, now: float) -> None:
+        if self._trust_revocations_for is None:
+            return
+        known_at = self._revocations_known_at
+        if known_at is None or known_at + self._trust_revocations_for < now:
+            raise KeysUnavailable("it is not known which sessions have ended; try again in a second")
+
+    def _learn(self, token: str, now: float) -> _Believed:
+        self._check_keys_known()
         try:
             believed = self._believed(self._claims(token), now)
         except (jwt.InvalidTokenError, KeyError, TypeError, ValueError, RecursionError) as error:

@@ -267,6 +267,17 @@ def test_tokens_with_newer_rights_and_of_other_sessions_stay_good() -> None:
     assert verifier.verify(a_token("ROLE_TRADER", rights=2))
 
 
+def test_a_verifier_says_what_it_lacks() -> None:
+    verifier = TokenVerifier(ISSUER, AUDIENCE, trust_revocations_for=60)
+    with pytest.raises(KeysUnavailable, match="keys"):
+        verifier.check_supplies()
+    verifier.set_keys(public_keys())
+    with pytest.raises(KeysUnavailable, match="sessions"):
+        verifier.check_supplies()
+    verifier.set_revoked([])
+    verifier.check_supplies()
+
+
 def test_nobody_is_let_in_before_it_is_known_what_is_revoked_nor_long_after() -> None:
     clock = AClock()
     verifier, token = a_verifier(clock, trust_revocations_for=60), a_token("ROLE_TRADER")

@@ -61,7 +61,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_SCOPE_MISSING: _ErrorReason.ValueType  # 25
     """PERMISSION_DENIED: the access token lacks a scope that the method needs (metadata: `required_scopes`)."""
     ERROR_REASON_SESSION_ENDED: _ErrorReason.ValueType  # 26
-    """UNAUTHENTICATED: the session or the API key that the access token came from has ended; log in again."""
+    """UNAUTHENTICATED: the session or the API key that the access token came from has ended, or the user's rights have changed
+    since; refresh the session, or log in again.
+    """
     ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 27
     """RESOURCE_EXHAUSTED: the caller has used up its calls for now; RetryInfo and the RateLimit headers say when there are more."""
     ERROR_REASON_ADDRESS_NOT_ALLOWED: _ErrorReason.ValueType  # 28
@@ -178,7 +180,9 @@ ERROR_REASON_CALLER_NOT_ALLOWED: ErrorReason.ValueType  # 24
 ERROR_REASON_SCOPE_MISSING: ErrorReason.ValueType  # 25
 """PERMISSION_DENIED: the access token lacks a scope that the method needs (metadata: `required_scopes`)."""
 ERROR_REASON_SESSION_ENDED: ErrorReason.ValueType  # 26
-"""UNAUTHENTICATED: the session or the API key that the access token came from has ended; log in again."""
+"""UNAUTHENTICATED: the session or the API key that the access token came from has ended, or the user's rights have changed
+since; refresh the session, or log in again.
+"""
 ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 27
 """RESOURCE_EXHAUSTED: the caller has used up its calls for now; RetryInfo and the RateLimit headers say when there are more."""
 ERROR_REASON_ADDRESS_NOT_ALLOWED: ErrorReason.ValueType  # 28
