@@ -166,6 +166,7 @@ def _show_secret(response: pb.CreateApiKeyResponse | pb.RotateApiKeyResponse) ->
     )
     console.print(f"\n{response.secret}\n", soft_wrap=True)
     console.print(
-        "This is the secret, shown this once. Put it into a file that only its program can read, and name that"
+        "This is the secret, shown this once. Keep it in a file that only its program can read, and name",
+        soft_wrap=True,
     )
-    console.print("in LEVIMESH_API_KEY_FILE; over REST send it as the header x-api-key.")
+    console.print("that file in LEVIMESH_API_KEY_FILE; over REST send it as the header x-api-key.", soft_wrap=True)

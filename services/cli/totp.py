@@ -29,9 +29,10 @@ def enrol() -> None:
         console.print(f"Scan this with your authenticator, or open in it:\n{begun.otpauth_uri}\n", soft_wrap=True)
         codes = await _confirmed(mesh)
         console.print(
-            "\nLogins ask for a code from now on. Each of these recovery codes replaces one, once, and they are"
+            "\nLogins ask for a code from now on. Each of these recovery codes replaces one, once. They are",
+            soft_wrap=True,
         )
-        console.print("shown this once; keep them where you would find them without your authenticator:\n")
+        console.print("shown this once; keep them where you find them without your authenticator:\n", soft_wrap=True)
         for code in codes:
             console.print(f"  {code}")
 

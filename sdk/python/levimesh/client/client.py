@@ -179,6 +179,7 @@ def _open_channel(profile: Profile, tokens: TokenSource) -> grpc.aio.Channel:
     options = [
         ("grpc.service_config", service_config(*SERVICES)),
         ("grpc.enable_retries", 1),
+        ("grpc.primary_user_agent", "levimesh-python"),
         ("grpc.keepalive_time_ms", 20_000),
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.initial_reconnect_backoff_ms", 100),
