@@ -84,7 +84,8 @@ def cors_policy(settings: GatewaySettings) -> Config:
         "expose_headers": "grpc-status, grpc-message, grpc-status-details-bin, retry-after, "
         "ratelimit-limit, ratelimit-remaining, ratelimit-reset",
         "max_age": "600",
-        "forward_not_matching_preflights": False,
+        # To where nothing answers them, so they learn nothing.
+        "forward_not_matching_preflights": True,
     }
 
 

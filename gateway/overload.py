@@ -34,11 +34,11 @@ def overload_manager(settings: GatewaySettings) -> Config:
         # Counts what each stream keeps in memory, for the action that resets the largest.
         "buffer_factory_config": {"minimum_account_to_track_power_of_two": 20},
         "actions": [
-            _action("shrink_heap", 0.9),
-            _action("disable_http_keepalive", 0.92),
-            {**_action("reduce_timeouts", 0.85, 0.95), "typed_config": _shorter_timeouts()},
-            _action("reset_high_memory_stream", 0.93, 0.98),
-            _action("stop_accepting_requests", 0.95),
+            {**_action("reduce_timeouts", 0.75, 0.85), "typed_config": _shorter_timeouts()},
+            _action("shrink_heap", 0.8),
+            _action("disable_http_keepalive", 0.85),
+            _action("reset_high_memory_stream", 0.88, 0.98),
+            _action("stop_accepting_requests", 0.9),
             _action("stop_accepting_connections", 0.98),
         ],
     }

@@ -1,5 +1,6 @@
 """Who comes in: with a token of the mesh nobody is asked; auth exchanges API keys and outside tokens for one."""
 
+import asyncio
 import base64
 import json
 import ssl
@@ -9,11 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import grpc
 import pytest
 import pytest_asyncio
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from google.protobuf.json_format import MessageToDict
 from google.rpc import code_pb2, status_pb2
 
 from gateway.contracts import SERVICES
@@ -23,12 +26,14 @@ from levimesh.marketdata.v1 import marketdata_service_pb2, marketdata_service_pb
 from services.auth.edge_converters import denied
 from services.auth.errors import AddressNotAllowed, ApiKeyInvalid
 from services.runtime.errors import DependencyUnavailable, MeshError, Overloaded
+from services.stack.certificates import Authority
 from services.stack.ports import find_free
-from tests.gateway import Calls, Gateway, recorders, running_gateway
+from tests.gateway import Calls, Gateway, healthy, recorders, running_gateway
 from tests.mesh import a_token, error_info, public_keys
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+WITHIN = 10.0
 A_KEY = {"x-api-key": "lm_test_0123456789"}
 OWN = a_token("ROLE_TRADER", user_id="6f1c1f0e-0000-4000-8000-000000000042", tier="elevated")
 TRADER = {"authorization": f"Bearer {a_token('ROLE_TRADER')}"}
@@ -80,11 +85,33 @@ async def guarded(certificates: Path, calls: Calls, exchange: Exchange, **settin
             yield running
 
 
+def beside(uri: str, trust_bundle: Path | None = None) -> dict[str, Any]:
+    """The settings with another issuer, whose keys are at ``uri``."""
+    return {
+        "external_issuer": ISSUER,
+        "external_audience": AUDIENCE,
+        "external_jwks_uri": uri,
+        "external_trust_bundle": trust_bundle,
+    }
+
+
+async def knows_the_other_issuer(http: aiohttp.ClientSession) -> bool:
+    """Whether its keys are there too, so that a stranger's token is told from a missing key."""
+    async with http.get("/v1/symbols", headers=outside(key=Ed25519PrivateKey.generate())) as refused:
+        return refused.status == 401 and await healthy(http)
+
+
 @asynccontextmanager
-async def published_keys(tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
-    """Where another issuer publishes its keys."""
+async def published_keys(tls: ssl.SSLContext | None = None, asked: asyncio.Event | None = None) -> AsyncIterator[str]:
+    """Where another issuer publishes its keys; ``asked`` is set when somebody reads them."""
+
+    async def keys(_: web.Request) -> web.Response:
+        if asked is not None:
+            asked.set()
+        return web.json_response({"keys": [{**key, "alg": "EdDSA", "use": "sig"} for key in public_keys()]})
+
     application = web.Application()
-    application.router.add_get("/keys", _keys)
+    application.router.add_get("/keys", keys)
     runner = web.AppRunner(application)
     await runner.setup()
     (port,) = find_free(1, first=11_000)
@@ -93,10 +120,6 @@ async def published_keys(tls: ssl.SSLContext | None = None) -> AsyncIterator[str
         yield f"{'http' if tls is None else 'https'}://localhost:{port}/keys"
     finally:
         await runner.cleanup()
-
-
-async def _keys(_: web.Request) -> web.Response:
-    return web.json_response({"keys": [{**key, "alg": "EdDSA", "use": "sig"} for key in public_keys()]})
 
 
 @pytest.fixture(scope="module")
@@ -113,14 +136,7 @@ def exchange() -> Exchange:
 async def gateway(certificates: Path, calls: Calls, exchange: Exchange) -> AsyncIterator[Gateway]:
     async with (
         published_keys() as uri,
-        guarded(
-            certificates,
-            calls,
-            exchange,
-            external_issuer=ISSUER,
-            external_audience=AUDIENCE,
-            external_jwks_uri=uri,
-        ) as running,
+        guarded(certificates, calls, exchange, ready=knows_the_other_issuer, **beside(uri)) as running,
     ):
         yield running
 
@@ -138,6 +154,18 @@ async def ask(gateway: Gateway, path: str, headers: dict[str, str]) -> tuple[int
     async with gateway.http.get(path, headers=headers) as response:
         body = json.loads(await response.read())
         return response.status, body.get("details", [{"reason": ""}])[0]["reason"].removeprefix("ERROR_REASON_")
+
+
+async def refused_a_certificate(gateway: Gateway) -> None:
+    """Wait until Envoy has refused the one of the other issuer's place of keys."""
+    connector = aiohttp.UnixConnector(str(gateway.settings.admin_socket))
+    counter = "http://admin/stats?filter=cluster.external_jwks.ssl.fail_verify_error"
+    async with aiohttp.ClientSession(connector=connector) as administration, asyncio.timeout(WITHIN):
+        while True:
+            async with administration.get(counter) as response:
+                if int((await response.text()).rpartition(":")[2]):
+                    return
+            await asyncio.sleep(0.05)
 
 
 async def test_a_service_sees_the_token_that_auth_gives_for_an_api_key(
@@ -263,8 +291,8 @@ async def test_a_service_sees_the_token_that_auth_gives_for_an_outside_one(
     assert calls.headers["authorization"] == f"Bearer {OWN}"
     (asked,) = exchange.asked
     assert asked.attributes.request.http.headers["authorization"] == theirs["authorization"]
-    claims = asked.attributes.metadata_context.filter_metadata["envoy.filters.http.jwt_authn"]["external_claims"]
-    assert claims["sub"] == "somebody@example.com"
+    verified = MessageToDict(asked.attributes.metadata_context.filter_metadata["envoy.filters.http.jwt_authn"])
+    assert verified["external_claims"]["sub"] == "somebody@example.com"
 
 
 @pytest.mark.parametrize(
@@ -285,28 +313,32 @@ async def test_an_outside_token_that_is_not_sound_is_refused_without_asking(
     assert (status, calls.methods, exchange.asked) == (401, [], [])
 
 
-async def test_the_keys_of_an_outside_issuer_are_fetched_from_whom_the_bundle_vouches_for(certificates: Path) -> None:
+async def test_the_keys_of_an_outside_issuer_are_fetched_over_tls(certificates: Path) -> None:
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(certificates / "edge" / "certificate.pem", certificates / "edge" / "private_key.pem")
     exchange = Exchange()
     exchange.gives(OWN)
-    found = []
-    for bundle in (certificates / "ca.pem", Path(ssl.get_default_verify_paths().openssl_cafile)):
-        async with (
-            published_keys(tls) as uri,
-            guarded(
-                certificates,
-                Calls(),
-                exchange,
-                external_issuer=ISSUER,
-                external_audience=AUDIENCE,
-                external_jwks_uri=uri,
-                external_trust_bundle=bundle,
-            ) as running,
-        ):
-            found.append(await ask(running, "/v1/symbols", outside()))
+    async with (
+        published_keys(tls) as uri,
+        guarded(
+            certificates, Calls(), exchange, ready=knows_the_other_issuer, **beside(uri, certificates / "ca.pem")
+        ) as running,
+    ):
+        assert await ask(running, "/v1/symbols", outside()) == (200, "")
 
-    assert found == [(200, ""), (503, "DEPENDENCY_UNAVAILABLE")]
+
+async def test_nobody_else_can_give_out_the_keys_of_an_outside_issuer(certificates: Path, tmp_path: Path) -> None:
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificates / "edge" / "certificate.pem", certificates / "edge" / "private_key.pem")
+    asked = asyncio.Event()
+    Authority.open(tmp_path, tmp_path / "private_key.pem").renew([])
+    async with (
+        published_keys(tls, asked) as uri,
+        guarded(certificates, Calls(), Exchange(), **beside(uri, tmp_path / "ca.pem")) as running,
+    ):
+        assert await ask(running, "/v1/symbols", outside()) == (503, "DEPENDENCY_UNAVAILABLE")
+        await refused_a_certificate(running)
+    assert not asked.is_set()
 
 
 async def test_without_an_outside_issuer_its_tokens_are_not_taken(certificates: Path) -> None:
