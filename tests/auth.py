@@ -16,6 +16,7 @@ from levimesh.auth.v1 import auth_service_pb2_grpc as pb_grpc
 from levimesh.auth.v1 import user_service_pb2, user_service_pb2_grpc
 from services.auth.bootstrap import Auth, open_auth
 from services.auth.settings import AuthSettings
+from services.runtime.audit import AuditLog
 from services.runtime.clock import Clock, utc_now
 from services.runtime.database import open_database
 from services.runtime.trust import refresh_keys, refresh_revocations
@@ -83,10 +84,16 @@ class RunningAuth:
 
 @asynccontextmanager
 async def running_auth(
-    settings: AuthSettings, certificates: Path, hasher: PasswordHasher | None = None, *, now: Clock = utc_now
+    settings: AuthSettings,
+    certificates: Path,
+    hasher: PasswordHasher | None = None,
+    *,
+    now: Clock = utc_now,
+    log: AuditLog | None = None,
 ) -> AsyncIterator[RunningAuth]:
     """The auth service as its main puts it together, what goes on in the background included."""
-    audit = RememberedAudit()
+    remembered = RememberedAudit()
+    audit = log or remembered
     async with (
         open_database(settings.database_url) as engine,
         open_auth(settings, engine, audit, hasher=hasher or quick_hasher(), now=now) as auth,
@@ -103,7 +110,7 @@ async def running_auth(
         ]
         tasks = [asyncio.ensure_future(each) for each in work]
         try:
-            yield RunningAuth(served, auth, audit)
+            yield RunningAuth(served, auth, remembered)
         finally:
             for task in tasks:
                 task.cancel()

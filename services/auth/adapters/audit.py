@@ -1,6 +1,7 @@
 """The audit chain in PostgreSQL."""
 
 from collections.abc import AsyncIterator, Sequence
+from operator import eq, ge, lt
 from typing import Any
 
 from sqlalchemy import Row, insert, select
@@ -35,18 +36,16 @@ class SqlAuditChain:
         return None if row is None else _link(row)
 
     async def page(self, wanted: AuditFilter, before: int | None, limit: int) -> Sequence[Link]:
-        columns = audit_events.c
-        conditions = {
-            "start_time": columns.event_time >= wanted.start_time,
-            "end_time": columns.event_time < wanted.end_time,
-            "actor": columns.actor == wanted.actor,
-            "action": columns.action == wanted.action,
-            "outcome": columns.outcome == wanted.outcome,
-        }
-        chosen = [condition for name, condition in conditions.items() if getattr(wanted, name) is not None]
-        if before is not None:
-            chosen.append(columns.sequence < before)
-        query = select(audit_events).where(*chosen).order_by(columns.sequence.desc()).limit(limit)
+        conditions = (
+            (audit_events.c.event_time, ge, wanted.start_time),
+            (audit_events.c.event_time, lt, wanted.end_time),
+            (audit_events.c.actor, eq, wanted.actor),
+            (audit_events.c.action, eq, wanted.action),
+            (audit_events.c.outcome, eq, wanted.outcome),
+            (audit_events.c.sequence, lt, before),
+        )
+        chosen = [compared(column, value) for column, compared, value in conditions if value is not None]
+        query = select(audit_events).where(*chosen).order_by(audit_events.c.sequence.desc()).limit(limit)
         async with self._engine.connect() as connection:
             return [_link(row) for row in await connection.execute(query)]
 
