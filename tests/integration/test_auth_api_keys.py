@@ -298,7 +298,10 @@ async def test_the_keys_of_a_deleted_user_are_gone(programs: Programs) -> None:
 
 
 async def test_keys_are_listed_by_pages_the_newest_first(programs: Programs) -> None:
-    names = [(await programs.create(name=f"bot {number}")).api_key.name for number in range(5)]
+    names = []
+    for number in range(5):
+        programs.clock.ahead += timedelta(microseconds=1)
+        names.append((await programs.create(name=f"bot {number}")).api_key.name)
 
     found, token = [], ""
     while True:
