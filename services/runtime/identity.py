@@ -107,7 +107,8 @@ def authorize(
         raise RoleNotAllowed(f"this needs one of the roles {allowed}", allowed_roles=allowed)
     if user.scopes is not None and not user.scopes & policy.scopes:
         required = ", ".join(sorted(policy.scopes))
-        raise ScopeMissing(f"this needs one of the scopes {required}", required_scopes=required)
+        needed = f"one of the scopes {required}" if required else "somebody who has logged in; an API key is not enough"
+        raise ScopeMissing(f"this needs {needed}", required_scopes=required)
     return Caller(workload, user, *origin)
 
 

@@ -183,3 +183,14 @@ def test_a_service_caller_is_let_in_without_a_user() -> None:
 def test_everybody_else_is_refused(workload: str, token: str | None, refusal: type[MeshError]) -> None:
     with pytest.raises(refusal):
         authorize(A_POLICY, workload, token, a_verifier())
+
+
+@pytest.mark.parametrize(
+    ("scopes", "told"),
+    [({"trade"}, "this needs one of the scopes trade"), (set(), "this needs somebody who has logged in")],
+)
+def test_a_token_that_is_limited_to_scopes_is_told_what_is_missing(scopes: set[str], told: str) -> None:
+    with pytest.raises(ScopeMissing, match=told):
+        authorize(
+            replace(A_POLICY, scopes=frozenset(scopes)), "gateway", a_token("ROLE_TRADER", scope="read"), a_verifier()
+        )
