@@ -8,6 +8,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 import typer
 
 from services.cli import (
+    audit,
     certs,
     keys,
     login,
@@ -45,6 +46,7 @@ for module in (
     password,
     totp,
     rules,
+    audit,
 ):
     app.add_typer(module.app)
 
