@@ -21,7 +21,7 @@ class AuditedAlarms:
         if told is not None and now - told < _AGAIN_AFTER:
             return
         if len(self._told) >= _REMEMBERED:
-            self._told = {alarm: time for alarm, time in self._told.items() if now - time < _AGAIN_AFTER}
+            self._told.clear()
         self._told[key.key_id, address] = now
         await self._audit.record(
             "api_key_address_refused",

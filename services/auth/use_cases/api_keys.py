@@ -170,6 +170,8 @@ class ExchangeApiKey:
         token = self._tokens.issue(grant, now)
         if len(self._issued) >= self._REMEMBERED:
             self._issued = {each: issued for each, issued in self._issued.items() if now < issued[0]}
+        if len(self._issued) >= self._REMEMBERED:
+            self._issued.clear()
         self._issued[grant] = (now + timedelta(seconds=token.seconds) - self._REMAINING, token)
         return grant, token
 
