@@ -116,7 +116,7 @@ def session_parts(
     begin_session = BeginSession(kept, issuing.tokens, refresh_tokens, rules, now, new_id)
     refresh_session = RefreshSession(kept, issuing.tokens, refresh_tokens, rules, now)
     use_cases = SessionUseCases(
-        login=Login(authenticate, begin_session),
+        login=Login(authenticate, begin_session, now),
         refresh_session=refresh_session,
         logout=Logout(kept, now),
         logout_everywhere=LogoutEverywhere(kept, now),

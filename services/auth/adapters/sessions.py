@@ -28,10 +28,15 @@ class SqlSessions:
         self._audit = audit
         self._answers_kept = answers_kept
 
-    async def begin(self, session: Session, fingerprint: bytes) -> None:
+    async def begin(self, session: Session, fingerprint: bytes, proved: datetime) -> bool:
+        its_user = select(users.c.sessions_end_time).where(users.c.user_id == session.user_id)
         async with self._engine.begin() as connection:
+            row = (await connection.execute(its_user.with_for_update(read=True))).one_or_none()
+            if row is None or (row.sessions_end_time is not None and row.sessions_end_time > proved):
+                return False
             await connection.execute(insert(sessions).values(_row(session)))
             await _add_token(connection, fingerprint, session.session_id)
+            return True
 
     @asynccontextmanager
     async def present(self, fingerprint: bytes) -> "AsyncIterator[PresentedInSql | None]":
@@ -50,7 +55,9 @@ class SqlSessions:
         theirs = update(sessions).where(sessions.c.user_id == user_id, sessions.c.expire_time > now)
         if but is not None:
             theirs = theirs.where(sessions.c.session_id != but)
+        the_user = update(users).where(users.c.user_id == user_id).values(sessions_end_time=now)
         async with self._engine.begin() as connection:
+            await connection.execute(the_user)
             return await _end(connection, theirs, now)
 
     async def active_of_user(

@@ -30,6 +30,7 @@ users = Table(
     Column("disabled", Boolean, nullable=False),
     Column("given_tier", Text),
     Column("rights", BigInteger, nullable=False),
+    Column("sessions_end_time", DateTime(timezone=True)),
 )
 
 sessions = Table(

@@ -51,8 +51,12 @@ class Presented(Protocol):
 class Sessions(Protocol):
     """Where sessions are kept. To end one is also to list it as revoked."""
 
-    async def begin(self, session: Session, fingerprint: bytes) -> None:
-        """Keep a new session with its first refresh token."""
+    async def begin(self, session: Session, fingerprint: bytes, proved: datetime) -> bool:
+        """Keep a new session with its first refresh token; says whether it was kept.
+
+        It is not when the user's sessions were ended after ``proved``, the time of what the user proved to begin one:
+        the password, for example, may be another one by now.
+        """
 
     def present(self, fingerprint: bytes) -> AbstractAsyncContextManager[Presented | None]:
         """The refresh token with this fingerprint, if there is one, in a transaction that ends with the context."""

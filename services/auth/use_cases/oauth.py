@@ -174,7 +174,11 @@ class GrantToCode:
         user = await self._users.by_id(use.code.user_id)
         if user is None or user.disabled:
             raise invalid_code()
-        tokens = await self._begin_session(user, origin)
+        proved = use.code.expire_time - timedelta(seconds=CODE_SECONDS)
+        try:
+            tokens = await self._begin_session(user, origin, proved)
+        except CredentialsInvalid as error:
+            raise invalid_code() from error
         if not await self._codes.came_to(code_hash, tokens.session_id):
             await self._end(use, tokens.session_id)
         return Granted(tokens.access_token, tokens.refresh_token, " ".join(scopes_of_roles(user.roles)))

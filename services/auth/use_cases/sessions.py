@@ -69,11 +69,13 @@ class BeginSession:
         self._now = now
         self._new_id = new_id
 
-    async def __call__(self, user: User, origin: Origin) -> SessionTokens:
+    async def __call__(self, user: User, origin: Origin, proved: datetime) -> SessionTokens:
+        """Raises CredentialsInvalid when the user's sessions were ended after ``proved``, the time of the proof."""
         now = self._now()
         session = Session.begun(str(self._new_id()), user.user_id, now, origin, self._rules)
         refresh_token = self._refresh_tokens.new()
-        await self._sessions.begin(session, self._refresh_tokens.fingerprint(refresh_token))
+        if not await self._sessions.begin(session, self._refresh_tokens.fingerprint(refresh_token), proved):
+            raise CredentialsInvalid
         access_token = self._tokens.issue(Grant.of_login(user, session.session_id), now)
         tell_audit(actor=user.user_id, session_id=session.session_id)
         return SessionTokens(session.session_id, access_token, refresh_token, session.expire_time)
@@ -82,13 +84,15 @@ class BeginSession:
 class Login:
     """Exchange a user name, a password, and the code of a second factor for a session."""
 
-    def __init__(self, authenticate: Authenticate, begin_session: BeginSession) -> None:
+    def __init__(self, authenticate: Authenticate, begin_session: BeginSession, now: Clock) -> None:
         self._authenticate = authenticate
         self._begin_session = begin_session
+        self._now = now
 
     async def __call__(self, username: str, password: str, code: str, origin: Origin) -> tuple[SessionTokens, User]:
+        before = self._now()
         user = await self._authenticate(username, password, code)
-        return await self._begin_session(user, origin), user
+        return await self._begin_session(user, origin, before), user
 
 
 class RefreshSession:

@@ -49,6 +49,7 @@ def upgrade() -> None:
     )
     op.create_index("revocations_by_age", "revocations", ["revoke_time"], schema="auth")
     op.add_column("users", sa.Column("rights", sa.BigInteger, nullable=False, server_default="1"), schema="auth")
+    op.add_column("users", sa.Column("sessions_end_time", sa.DateTime(timezone=True)), schema="auth")
     op.add_column("signing_keys", sa.Column("sign_time", sa.DateTime(timezone=True)), schema="auth")
     op.execute("UPDATE auth.signing_keys SET sign_time = create_time")
     op.alter_column("signing_keys", "sign_time", nullable=False, schema="auth")
