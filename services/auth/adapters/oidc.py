@@ -45,14 +45,16 @@ class KeySet:
         self._clock = clock
         self._keys: dict[str, jwt.PyJWK] = {}
         self._fetched = self._tried = float("-inf")
-        self._one_at_a_time = asyncio.Lock()
+        self._fetching: asyncio.Task[None] | None = None
 
     async def key(self, kid: str) -> jwt.PyJWK | None:
         """The key with this id, or None. Raises IssuerUnavailable when no keys are known at all."""
         if self._is_needed(kid):
-            async with self._one_at_a_time:
-                if self._is_needed(kid):
-                    await self._fetch()
+            if self._fetching is None or self._fetching.done():
+                self._fetching = asyncio.create_task(self._fetch())
+            if kid not in self._keys:
+                # Others wait for it too, when this caller gives up.
+                await asyncio.shield(self._fetching)
         if not self._keys:
             raise IssuerUnavailable("the keys of the token's issuer cannot be fetched; try again in a while")
         return self._keys.get(kid)
@@ -65,12 +67,12 @@ class KeySet:
 
     async def _fetch(self) -> None:
         """Replace the keys; when that fails, those at hand stay good."""
-        self._tried = self._clock()
         try:
             self._keys = _usable(json.loads(await self._content()))
-            self._fetched = self._tried
+            self._fetched = self._clock()
         except (aiohttp.ClientError, TimeoutError, ValueError, TypeError, RecursionError, jwt.PyJWTError) as error:
             _log.warning("cannot fetch the keys of an issuer", extra={"uri": self._uri, "problem": str(error)})
+        self._tried = self._clock()
 
     async def _content(self) -> bytes:
         async with self._http.get(self._uri, ssl=self._tls, allow_redirects=False, timeout=_TIMEOUT) as response:

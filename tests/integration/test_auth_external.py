@@ -1,0 +1,251 @@
+"""People whom another issuer vouches for, by tokens of an issuer that speaks OpenID Connect over HTTP."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import jwt
+import pytest
+from jwt.utils import base64url_encode
+
+from levimesh.auth.v1 import auth_service_pb2 as pb
+from levimesh.auth.v1 import user_pb2
+from levimesh.auth.v1 import user_service_pb2 as user_service
+from levimesh.foreign.envoy.service.auth.v3 import external_auth_pb2, external_auth_pb2_grpc
+from levimesh.policy.v1 import policy_pb2
+from tests.api_keys import Checked
+from tests.auth import RunningAuth, auth_settings, running_auth
+from tests.issuer import AUDIENCE, Issuer, IssuerKey, an_rsa_key, running_issuer
+from tests.mesh import error_info
+
+AUTHORIZATION = external_auth_pb2.DESCRIPTOR.services_by_name["Authorization"]
+Metadata = tuple[tuple[str, str], ...]
+Refusal = tuple[int, str]
+
+
+@dataclass(frozen=True)
+class Outside:
+    """An auth service that takes the tokens of ``issuer``, which signs with ``key``."""
+
+    running: RunningAuth
+    issuer: Issuer
+    key: IssuerKey
+
+    def token(self, *roles: str, **changes: Any) -> str:
+        return self.issuer.token(self.key, *roles, **changes)
+
+    async def check(self, token: str) -> Checked:
+        """What the gateway is told of a call with ``token``."""
+        request = external_auth_pb2.CheckRequest()
+        request.attributes.request.http.headers["authorization"] = f"Bearer {token}"
+        stub = external_auth_pb2_grpc.AuthorizationStub(self.running.served.channel(AUTHORIZATION))
+        return Checked(await stub.Check(request))
+
+    async def admitted(self, token: str) -> Metadata:
+        """The metadata with our own token for it."""
+        checked = await self.check(token)
+        assert checked.admitted, checked.refusal
+        return checked.bearing
+
+    async def refused(self, token: str) -> Refusal:
+        """The HTTP status and the reason of the refusal."""
+        return (await self.check(token)).refusal
+
+    async def user(self, own: Metadata) -> user_pb2.User:
+        """Who our own token says it is."""
+        me = await self.running.users().GetCurrentUser(user_service.GetCurrentUserRequest(), metadata=own)
+        return me.user
+
+
+INVALID: Refusal = (401, "TOKEN_INVALID")
+ENDED: Refusal = (401, "SESSION_ENDED")
+
+
+@pytest.fixture(params=["ES256"])
+def algorithm(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+async def outside(database_url: Callable[[str], str], certificates: Path, algorithm: str) -> AsyncIterator[Outside]:
+    async with running_issuer() as issuer:
+        key = IssuerKey.of(algorithm)
+        issuer.publish(key)
+        known = {
+            "issuer": issuer.url,
+            "audience": AUDIENCE,
+            "jwks_uri": issuer.jwks_uri,
+            "roles": {"mesh-viewers": "viewer", "mesh-traders": "trader", "mesh-admins": "admin"},
+        }
+        settings = auth_settings(database_url("auth"), external_issuers=[known])
+        async with running_auth(settings, certificates) as running:
+            await running.create_admin()
+            yield Outside(running, issuer, key)
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"], indirect=True)
+async def test_a_person_becomes_a_user_with_the_roles_that_theirs_mean(outside: Outside) -> None:
+    own = await outside.admitted(outside.token("mesh-traders", "something else"))
+
+    user = await outside.user(own)
+    assert (user.username, list(user.roles)) == ("ann-example.com", [policy_pb2.ROLE_TRADER])
+    claims = (await outside.check(outside.token("mesh-traders"))).claims
+    assert (claims["iss"], claims["exp"] - claims["iat"]) == ("levimesh", 300)
+
+
+async def test_the_same_person_is_the_same_user_with_a_session_for_each_login(outside: Outside) -> None:
+    first = await outside.admitted(outside.token("mesh-viewers"))
+    renewed = await outside.admitted(outside.token("mesh-viewers", exp=outside.issuer.claims()["exp"] + 60))
+    elsewhere = await outside.admitted(outside.token("mesh-viewers", sid="login-2"))
+
+    users = [await outside.user(own) for own in (first, renewed, elsewhere)]
+    assert len({user.user_id for user in users}) == 1
+    sessions = await outside.running.as_workload("gateway").ListSessions(pb.ListSessionsRequest(), metadata=first)
+    assert len(sessions.sessions) == 2
+
+
+async def test_a_hundred_first_calls_of_one_person_make_one_user(outside: Outside) -> None:
+    token = outside.token("mesh-viewers")
+
+    answers = await asyncio.gather(*(outside.admitted(token) for _ in range(100)))
+
+    assert len({(await outside.user(own)).user_id for own in answers[:5]}) == 1
+    listed = await outside.running.users().ListUsers(
+        user_service.ListUsersRequest(), metadata=await outside.running.login()
+    )
+    assert [user.username for user in listed.users] == ["ann-example.com", "root"]
+
+
+async def test_a_name_that_is_taken_is_not_taken_over(outside: Outside) -> None:
+    own = await outside.admitted(outside.token("mesh-viewers", preferred_username="root"))
+
+    user = await outside.user(own)
+    assert user.username.startswith("root-")
+    assert list(user.roles) == [policy_pb2.ROLE_VIEWER]
+
+
+async def test_nobody_logs_in_with_a_password_as_somebody_from_outside(outside: Outside) -> None:
+    await outside.admitted(outside.token("mesh-viewers"))
+
+    for password in ("", " ", "x"):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await outside.running.login("ann-example.com", password)
+        assert error_info(refused.value).reason in {"ERROR_REASON_CREDENTIALS_INVALID", "ERROR_REASON_FIELD_VIOLATION"}
+
+
+async def test_without_a_role_that_means_something_nobody_comes_in(outside: Outside) -> None:
+    assert await outside.refused(outside.token("other")) == (403, "ROLE_NOT_ALLOWED")
+    assert await outside.refused(outside.token(realm_access="mesh-admins")) == (403, "ROLE_NOT_ALLOWED")
+    assert await outside.refused(outside.token(realm_access={"roles": {"mesh-admins": 1}})) == (403, "ROLE_NOT_ALLOWED")
+
+
+async def test_the_roles_are_always_those_of_the_newest_token(outside: Outside) -> None:
+    await outside.admitted(outside.token("mesh-admins"))
+
+    own = await outside.admitted(outside.token("mesh-viewers"))
+
+    assert list((await outside.user(own)).roles) == [policy_pb2.ROLE_VIEWER]
+
+
+async def test_a_session_that_is_ended_here_stays_ended(outside: Outside) -> None:
+    token = outside.token("mesh-viewers")
+    own = await outside.admitted(token)
+
+    await outside.running.as_workload("gateway").Logout(pb.LogoutRequest(), metadata=own)
+
+    assert await outside.refused(token) == ENDED
+    assert await outside.refused(outside.token("mesh-viewers", exp=outside.issuer.claims()["exp"] + 60)) == ENDED
+    assert await outside.admitted(outside.token("mesh-viewers", sid="login-2"))
+
+
+async def test_a_disabled_user_stays_out(outside: Outside) -> None:
+    token = outside.token("mesh-viewers")
+    user = await outside.user(await outside.admitted(token))
+
+    await outside.running.users().DisableUser(
+        user_service.DisableUserRequest(user_id=user.user_id), metadata=await outside.running.login()
+    )
+
+    assert await outside.refused(token) == ENDED
+    assert await outside.refused(outside.token("mesh-viewers", sid="login-2")) == ENDED
+
+
+NOT_FOR_US: list[dict[str, Any]] = [
+    {"iss": "https://other.example.com"},
+    {"iss": None},
+    {"aud": "account"},
+    {"aud": None},
+    {"exp": 1},
+    {"exp": None},
+    {"iat": None},
+    {"sub": None},
+    {"nbf": 2**40},
+    {"typ": "ID"},
+    {"typ": "Refresh"},
+    {"cnf": {"jkt": "x"}},
+    {"headers": {"kid": "unknown"}},
+    {"headers": {"kid": ""}},
+    {"headers": {"crit": ["b64"], "b64": True}},
+]
+
+
+async def test_a_token_that_is_not_for_us_is_refused(outside: Outside) -> None:
+    for changes in NOT_FOR_US:
+        assert (changes, await outside.refused(outside.token("mesh-admins", **changes))) == (changes, INVALID)
+    assert await outside.admitted(outside.token("mesh-admins"))
+
+
+async def test_a_token_that_the_issuer_has_not_signed_is_refused(outside: Outside) -> None:
+    good = outside.token("mesh-admins")
+    header, payload, signature = good.split(".")
+    kid = outside.key.kid
+    foreign = IssuerKey.of("ES256")
+    public = json.dumps(outside.key.public_jwk())
+    none = base64url_encode(json.dumps({"alg": "none", "kid": kid}).encode()).decode()
+
+    for token in (
+        f"{none}.{payload}.",
+        f"{none}.{payload}.{signature}",
+        jwt.encode(outside.issuer.claims("mesh-admins"), "s" * 32, "HS256", {"kid": kid}),
+        outside.issuer.token(foreign, "mesh-admins", headers={"kid": kid}),
+        outside.issuer.token(foreign, "mesh-admins", headers={"jwk": foreign.public_jwk()}),
+        outside.issuer.token(IssuerKey.of("RS256"), "mesh-admins", headers={"kid": kid}),
+        f"{header}.{payload[:-4]}AAAA.{signature}",
+        f"{header}.{payload}.",
+        f"{header}.{payload}",
+        public,
+        good + "x" * 9000,
+        "[" * 4000,
+    ):
+        assert await outside.refused(token) == INVALID
+    assert await outside.admitted(good)
+
+
+async def test_weak_keys_do_not_count(outside: Outside) -> None:
+    weak = IssuerKey(an_rsa_key(1024), "RS256")
+    outside.issuer.publish(weak)
+
+    with pytest.warns(jwt.InsecureKeyLengthWarning):
+        token = outside.issuer.token(weak, "mesh-admins")
+
+    assert await outside.refused(token) == (503, "DEPENDENCY_UNAVAILABLE")  # there is no key that counts
+
+
+async def test_keys_are_fetched_once_and_unknown_ones_do_not_make_it_more(outside: Outside) -> None:
+    token = outside.token("mesh-viewers")
+
+    await asyncio.gather(*(outside.admitted(token) for _ in range(20)))
+    for number in range(20):
+        await outside.refused(outside.token("mesh-viewers", headers={"kid": f"unknown-{number}"}))
+
+    assert outside.issuer.fetches == 1
+
+
+async def test_while_no_key_can_be_had_callers_are_told_so(outside: Outside) -> None:
+    outside.issuer.works = False
+
+    assert await outside.refused(outside.token("mesh-viewers")) == (503, "DEPENDENCY_UNAVAILABLE")
