@@ -37,6 +37,7 @@ class Gateway:
             tls_private_key=own / "private_key.pem",
             tls_trust_bundle=state.certificates / "ca.pem",
             endpoints={service: (settings.target(service),) for service in SERVICES},
+            token_issuer=settings.issuer,
         )
         return cls(gateway, state.path / "gateway")
 

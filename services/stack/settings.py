@@ -67,6 +67,11 @@ class StackSettings(BaseSettings):
         """``authority_overlap_seconds`` as a duration."""
         return timedelta(seconds=self.authority_overlap_seconds)
 
+    @property
+    def issuer(self) -> str:
+        """What access tokens name as their issuer: where clients find its description (OpenID Connect Discovery)."""
+        return f"https://localhost:{self.gateway_port}"
+
     def target(self, service: str) -> str:
         """``host:port`` of one of the SERVICES."""
         return f"127.0.0.1:{self.port(service)}"

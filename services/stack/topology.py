@@ -120,6 +120,7 @@ def _service(
         "TLS_TRUST_BUNDLE": str(files.trust_bundle),
         "DATABASE_URL": servers.database.url(name),
         "REDIS_URL": servers.redis.url,
+        "TOKEN_ISSUER": settings.issuer,
         **{f"{other.upper()}_TARGET": settings.target(other) for other in SERVICES if other != name},
         **_particular(name, settings, state, secrets, source),
     }
