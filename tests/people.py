@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
+from argon2 import PasswordHasher
 
 from levimesh.auth.v1 import auth_service_pb2 as auth_pb
 from levimesh.auth.v1 import user_pb2
@@ -67,11 +68,13 @@ class People:
 
 
 @asynccontextmanager
-async def running_people(database_url: str, certificates: Path) -> AsyncIterator[People]:
+async def running_people(
+    database_url: str, certificates: Path, hasher: PasswordHasher | None = None
+) -> AsyncIterator[People]:
     """An auth service in which root and ann exist."""
     clock = Clock()
     settings = auth_settings(database_url, password_queue=200)
-    async with running_auth(settings, certificates, now=clock) as running:
+    async with running_auth(settings, certificates, hasher, now=clock) as running:
         await running.create_admin()
         admin = await running.login()
         root = (await running.users().GetCurrentUser(pb.GetCurrentUserRequest(), metadata=admin)).user
