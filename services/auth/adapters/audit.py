@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from operator import eq, ge, lt
 from typing import Any
 
-from sqlalchemy import Row, insert, select
+from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.auth.adapters.tables import audit_events, one_at_a_time
@@ -12,7 +12,8 @@ from services.auth.domain.audit import NO_HASH, AuditEvent, Link, link_hash
 from services.auth.ports.audit import AuditFilter
 
 _AT_A_TIME = 500
-_NEWEST = select(audit_events).order_by(audit_events.c.sequence.desc()).limit(1)
+_LINKS = select(*(audit_events.c[name] for name in ("sequence", *AuditEvent.__slots__, "hash")))
+_NEWEST = _LINKS.order_by(audit_events.c.sequence.desc()).limit(1)
 
 
 class SqlAuditChain:
@@ -45,12 +46,12 @@ class SqlAuditChain:
             (audit_events.c.sequence, lt, before),
         )
         chosen = [compared(column, value) for column, compared, value in conditions if value is not None]
-        query = select(audit_events).where(*chosen).order_by(audit_events.c.sequence.desc()).limit(limit)
+        query = _LINKS.where(*chosen).order_by(audit_events.c.sequence.desc()).limit(limit)
         async with self._engine.connect() as connection:
             return [_link(row) for row in await connection.execute(query)]
 
     async def links(self) -> AsyncIterator[Sequence[Link]]:
-        query = select(audit_events).order_by(audit_events.c.sequence)
+        query = _LINKS.order_by(audit_events.c.sequence)
         async with self._engine.connect() as connection:
             rows = await connection.stream(query, execution_options={"yield_per": _AT_A_TIME})
             async for batch in rows.partitions():
@@ -79,5 +80,7 @@ def _values(link: Link) -> dict[str, Any]:
     return {**fields, "sequence": link.sequence, "subject": dict(link.event.subject), "hash": link.hash}
 
 
-def _link(row: Row[Any]) -> Link:
-    return Link(row.sequence, AuditEvent(*(getattr(row, name) for name in AuditEvent.__slots__)), row.hash)
+def _link(row: Sequence[Any]) -> Link:
+    # By place, not by name: half the time that a check of the whole chain takes would go into looking up names.
+    sequence, *fields, hashed = row
+    return Link(sequence, AuditEvent(*fields), hashed)

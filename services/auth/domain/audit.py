@@ -14,6 +14,8 @@ from enum import StrEnum
 
 _FORM = "levimesh-audit-1"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 NO_HASH = bytes(32)
 """What stands for the hash before the first event."""
 
@@ -87,9 +89,23 @@ class Verdict:
 
 def link_hash(previous: bytes, sequence: int, event: AuditEvent) -> bytes:
     """The hash of ``event`` at its place after the link whose hash is ``previous``."""
-    id_, moment, *others = (getattr(event, name) for name in AuditEvent.__slots__)
-    content = [_FORM, previous.hex(), sequence, id_, (moment - _EPOCH) // timedelta(microseconds=1), *others]
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).digest()
+    content = (
+        _FORM,
+        previous.hex(),
+        sequence,
+        event.event_id,
+        (event.event_time - _EPOCH) // _MICROSECOND,
+        event.service,
+        event.action,
+        event.actor,
+        event.session_id,
+        event.address,
+        event.outcome,
+        event.status,
+        event.subject,
+        event.trace_id,
+    )
+    return hashlib.sha256(_canonical(content).encode()).digest()
 
 
 class Verification:

@@ -46,7 +46,7 @@ def upgrade() -> None:
         sa.CheckConstraint("sequence > 0", name="counts_from_one"),
         schema="auth",
     )
-    for column in ("actor", "action", "event_time"):
+    for column in ("actor", "action", "outcome", "event_time"):
         op.create_index(f"audit_events_by_{column}", "audit_events", [column, "sequence"], schema="auth")
     for statement in (_REFUSE, *_TRIGGERS):
         op.execute(statement)
