@@ -231,8 +231,9 @@ class UserServiceServicer:
     def RemoveTotp(self, request, context):
         """RemoveTotp takes the second factor away from the caller, who proves to have it by a code, or a recovery code.
 
-        A retry gives FAILED_PRECONDITION. Errors: FAILED_PRECONDITION (ERROR_REASON_TOTP_NOT_ENROLLED), INVALID_ARGUMENT
-        (ERROR_REASON_CODE_INVALID).
+        A retry gives FAILED_PRECONDITION. Wrong codes count as failed logins. Errors: FAILED_PRECONDITION
+        (ERROR_REASON_TOTP_NOT_ENROLLED), INVALID_ARGUMENT (ERROR_REASON_CODE_INVALID), RESOURCE_EXHAUSTED
+        (ERROR_REASON_LOGIN_LOCKED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

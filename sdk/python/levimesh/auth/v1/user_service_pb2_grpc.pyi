@@ -100,8 +100,9 @@ class UserServiceStub:
     RemoveTotp: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.RemoveTotpRequest, _user_service_pb2.RemoveTotpResponse]
     """RemoveTotp takes the second factor away from the caller, who proves to have it by a code, or a recovery code.
 
-    A retry gives FAILED_PRECONDITION. Errors: FAILED_PRECONDITION (ERROR_REASON_TOTP_NOT_ENROLLED), INVALID_ARGUMENT
-    (ERROR_REASON_CODE_INVALID).
+    A retry gives FAILED_PRECONDITION. Wrong codes count as failed logins. Errors: FAILED_PRECONDITION
+    (ERROR_REASON_TOTP_NOT_ENROLLED), INVALID_ARGUMENT (ERROR_REASON_CODE_INVALID), RESOURCE_EXHAUSTED
+    (ERROR_REASON_LOGIN_LOCKED).
     """
     ResetTotp: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.ResetTotpRequest, _user_service_pb2.ResetTotpResponse]
     """ResetTotp takes the second factor away from a user who has lost it, and ends the user's sessions.
@@ -187,8 +188,9 @@ class UserServiceAsyncStub(UserServiceStub):
     RemoveTotp: _aio.UnaryUnaryMultiCallable[_user_service_pb2.RemoveTotpRequest, _user_service_pb2.RemoveTotpResponse]  # type: ignore[assignment]
     """RemoveTotp takes the second factor away from the caller, who proves to have it by a code, or a recovery code.
 
-    A retry gives FAILED_PRECONDITION. Errors: FAILED_PRECONDITION (ERROR_REASON_TOTP_NOT_ENROLLED), INVALID_ARGUMENT
-    (ERROR_REASON_CODE_INVALID).
+    A retry gives FAILED_PRECONDITION. Wrong codes count as failed logins. Errors: FAILED_PRECONDITION
+    (ERROR_REASON_TOTP_NOT_ENROLLED), INVALID_ARGUMENT (ERROR_REASON_CODE_INVALID), RESOURCE_EXHAUSTED
+    (ERROR_REASON_LOGIN_LOCKED).
     """
     ResetTotp: _aio.UnaryUnaryMultiCallable[_user_service_pb2.ResetTotpRequest, _user_service_pb2.ResetTotpResponse]  # type: ignore[assignment]
     """ResetTotp takes the second factor away from a user who has lost it, and ends the user's sessions.
@@ -349,8 +351,9 @@ class UserServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_user_service_pb2.RemoveTotpResponse, _abc.Awaitable[_user_service_pb2.RemoveTotpResponse]]:
         """RemoveTotp takes the second factor away from the caller, who proves to have it by a code, or a recovery code.
 
-        A retry gives FAILED_PRECONDITION. Errors: FAILED_PRECONDITION (ERROR_REASON_TOTP_NOT_ENROLLED), INVALID_ARGUMENT
-        (ERROR_REASON_CODE_INVALID).
+        A retry gives FAILED_PRECONDITION. Wrong codes count as failed logins. Errors: FAILED_PRECONDITION
+        (ERROR_REASON_TOTP_NOT_ENROLLED), INVALID_ARGUMENT (ERROR_REASON_CODE_INVALID), RESOURCE_EXHAUSTED
+        (ERROR_REASON_LOGIN_LOCKED).
         """
 
     @_abc_1.abstractmethod
