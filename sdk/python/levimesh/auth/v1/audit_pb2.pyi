@@ -98,7 +98,7 @@ class AuditEvent(_message.Message):
     (`refresh_token_reused`, `login_locked`).
     """
     actor: _builtins.str
-    """The user who did it, by id; for a login, the name that was tried; a workload where there was no user."""
+    """The user who did it, by id; for a login that failed, the name that was tried; a workload where there was no user."""
     session_id: _builtins.str
     """The session or API key it was done with."""
     address: _builtins.str
