@@ -9,6 +9,7 @@ from gateway.errors import local_replies
 from gateway.filters import TRANSCODER, http_filters, router, transcoder
 from gateway.headers import careful_headers, without_spoofable_headers
 from gateway.overload import http2_limits
+from gateway.pages import LARGEST
 from gateway.routes import method_route, virtual_host
 from gateway.secrets import downstream_tls
 from gateway.settings import GatewaySettings
@@ -81,7 +82,11 @@ def _connection_manager(settings: GatewaySettings, folder: Path, *, tls: bool) -
         "stream_idle_timeout": "60s",
         "drain_timeout": "5s",
         "early_header_mutation_extensions": [without_spoofable_headers(settings)],
-        "route_config": {"name": "mesh", "virtual_hosts": [virtual_host(settings, folder)]},
+        "route_config": {
+            "name": "mesh",
+            "virtual_hosts": [virtual_host(settings, folder)],
+            "max_direct_response_body_size_bytes": LARGEST,
+        },
         "http_filters": http_filters(settings, folder, tls=tls),
         "local_reply_config": local_replies(careful_headers(tls=tls)),
         "access_log": [_access_log()],

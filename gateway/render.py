@@ -10,6 +10,7 @@ from gateway.contracts import WORKLOAD, descriptor_set
 from gateway.filters import DESCRIPTORS_FILE
 from gateway.listeners import listeners
 from gateway.overload import overload_manager, runtime
+from gateway.pages import page_files
 from gateway.secrets import secrets
 from gateway.settings import GatewaySettings
 
@@ -23,6 +24,7 @@ def render(settings: GatewaySettings, folder: Path) -> dict[str, bytes]:
     return {
         ENVOY_FILE: _json(_bootstrap(settings, folder)),
         DESCRIPTORS_FILE: descriptor_set(),
+        **page_files(),
         **{f"{name}.json": _json(secret) for name, secret in secrets(settings).items()},
     }
 

@@ -9,6 +9,7 @@ from gateway.clusters import NOWHERE_CLUSTER
 from gateway.contracts import Method, exposed_methods
 from gateway.filters import TRANSCODER, cors_policy, transcoder
 from gateway.limits import limit_route
+from gateway.pages import page_routes
 from gateway.settings import GatewaySettings
 from gateway.statuses import own_status
 
@@ -27,6 +28,7 @@ def virtual_host(settings: GatewaySettings, folder: Path) -> Config:
         "request_headers_to_remove": [API_KEY],
         "routes": [
             *(method_route(method, settings) for method in exposed_methods()),
+            *page_routes(folder, without=TRANSCODER),
             *_other_routes(settings, folder),
         ],
     }
