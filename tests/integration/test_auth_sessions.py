@@ -10,11 +10,14 @@ from typing import Any
 import grpc
 import jwt
 import pytest
+from pydantic import SecretStr
+from sqlalchemy import text
 
 from levimesh.auth.v1 import auth_service_pb2 as pb
 from levimesh.auth.v1 import auth_service_pb2_grpc as pb_grpc
 from levimesh.auth.v1 import user_service_pb2, user_service_pb2_grpc
 from levimesh.policy.v1 import policy_pb2
+from services.runtime.database import open_database
 from services.runtime.trust import PublishedByAuth, refresh_revocations
 from tests.auth import (
     ADMIN,
@@ -39,8 +42,13 @@ def clock() -> SetClock:
 
 
 @pytest.fixture
-async def auth(database_url: Callable[[str], str], certificates: Path, clock: SetClock) -> AsyncIterator[RunningAuth]:
-    async with running_auth(auth_settings(database_url("auth")), certificates, now=clock) as running:
+def url(database_url: Callable[[str], str]) -> str:
+    return database_url("auth")
+
+
+@pytest.fixture
+async def auth(url: str, certificates: Path, clock: SetClock) -> AsyncIterator[RunningAuth]:
+    async with running_auth(auth_settings(url), certificates, now=clock) as running:
         await running.create_admin()
         yield running
 
@@ -335,6 +343,14 @@ async def test_a_disabled_user_is_out_everywhere_and_cannot_refresh(auth: Runnin
 
     assert await until_refused(elsewhere, ann.access_token) == "SESSION_ENDED"
     assert await refusal_of(gateway.RefreshSession(refresh(ann.refresh_token))) == "REFRESH_TOKEN_INVALID"
+
+
+async def test_a_refresh_asks_anew_whether_the_user_is_disabled(auth: RunningAuth, url: str) -> None:
+    gateway, login = auth.as_workload("gateway"), await auth.begin_session()
+    async with open_database(SecretStr(url)) as engine, engine.begin() as connection:
+        await connection.execute(text("UPDATE auth.users SET disabled = true"))
+
+    assert await refusal_of(gateway.RefreshSession(refresh(login.refresh_token))) == "REFRESH_TOKEN_INVALID"
 
 
 async def test_revocations_are_told_to_services_only(auth: RunningAuth) -> None:
