@@ -9,19 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-from services.auth.domain.tokens import Grant, Scope
-from services.auth.domain.users import RateTier, Role, User
+from services.auth.domain.tokens import Grant, Scope, scopes_of_roles
+from services.auth.domain.users import RateTier, User
 from services.auth.errors import GrantNotAllowed
 
 LIFETIME = timedelta(days=365)
 """How long a key is good for when nothing else is asked for."""
 
 _SECRET = re.compile(r"(lm_[a-z2-7]{8})_[A-Za-z0-9_-]{43}", re.ASCII)
-_ROLES_FOR = {
-    Scope.READ: frozenset(Role),
-    Scope.TRADE: frozenset({Role.TRADER, Role.ADMIN}),
-    Scope.ADMIN: frozenset({Role.ADMIN}),
-}
 
 
 @dataclass(frozen=True)
@@ -111,9 +106,8 @@ def hash_of(secret: str) -> bytes:
 
 def check_grant(owner: User, scopes: Iterable[Scope], tier: RateTier | None) -> None:
     """Raise GrantNotAllowed unless ``owner`` may give ``scopes`` and ``tier`` to a key."""
-    for scope in scopes:
-        if not owner.roles & _ROLES_FOR[scope]:
-            raise GrantNotAllowed(f"your roles do not allow a key with the scope {scope}", scope=scope)
+    if missing := sorted(set(scopes).difference(scopes_of_roles(owner.roles))):
+        raise GrantNotAllowed(f"your roles do not allow a key with the scope {missing[0]}", scope=missing[0])
     if tier is RateTier.ELEVATED and owner.rate_tier is not RateTier.ELEVATED:
         raise GrantNotAllowed("your rate tier is STANDARD, so a key of yours cannot have ELEVATED")
 

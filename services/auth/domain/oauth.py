@@ -4,13 +4,12 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from services.auth.domain.tokens import Scope
-from services.auth.domain.users import Role
 
 CODE_SECONDS = 60
 """How long a code is good for."""
@@ -143,12 +142,3 @@ def scopes_asked(scope: str) -> frozenset[Scope]:
     except ValueError as error:
         known = ", ".join(Scope)
         raise OAuthError("invalid_scope", f"the scopes are {known}") from error
-
-
-def scopes_of_roles(roles: frozenset[Role]) -> Sequence[Scope]:
-    """What a person with ``roles`` may do when logged in."""
-    if Role.ADMIN in roles:
-        return [Scope.READ, Scope.TRADE, Scope.ADMIN]
-    if Role.TRADER in roles:
-        return [Scope.READ, Scope.TRADE]
-    return [Scope.READ]

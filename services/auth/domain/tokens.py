@@ -1,11 +1,12 @@
 """What access tokens say, and what a session gives."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Self
 
-from services.auth.domain.users import RateTier, User
+from services.auth.domain.users import RateTier, Role, User
 
 
 class Scope(StrEnum):
@@ -14,6 +15,15 @@ class Scope(StrEnum):
     READ = "read"
     TRADE = "trade"
     ADMIN = "admin"
+
+
+def scopes_of_roles(roles: frozenset[Role]) -> Sequence[Scope]:
+    """What a person with ``roles`` may do, and so may let a key do."""
+    if Role.ADMIN in roles:
+        return [Scope.READ, Scope.TRADE, Scope.ADMIN]
+    if Role.TRADER in roles:
+        return [Scope.READ, Scope.TRADE]
+    return [Scope.READ]
 
 
 @dataclass(frozen=True)

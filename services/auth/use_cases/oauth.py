@@ -16,10 +16,9 @@ from services.auth.domain.oauth import (
     hash_of_code,
     invalid_code,
     scopes_asked,
-    scopes_of_roles,
 )
 from services.auth.domain.sessions import Origin
-from services.auth.domain.tokens import AccessToken
+from services.auth.domain.tokens import AccessToken, scopes_of_roles
 from services.auth.errors import (
     AddressNotAllowed,
     ApiKeyInvalid,
