@@ -4,7 +4,6 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,7 @@ from levimesh.auth.v1 import auth_service_pb2 as auth_pb
 from levimesh.auth.v1 import user_pb2
 from levimesh.auth.v1 import user_service_pb2 as pb
 from levimesh.policy.v1 import policy_pb2
-from services.runtime.clock import utc_now
-from tests.auth import RunningAuth, auth_settings, running_auth
+from tests.auth import RunningAuth, SetClock, auth_settings, running_auth
 from tests.mesh import error_info
 
 ANN_PASSWORD = "the password of ann"
@@ -30,23 +28,12 @@ USER_NOT_FOUND = (grpc.StatusCode.NOT_FOUND, "USER_NOT_FOUND")
 SESSION_OVER = (grpc.StatusCode.UNAUTHENTICATED, "REFRESH_TOKEN_INVALID")
 
 
-class Clock:
-    """A time that stands still unless a test moves it, so that a slow machine changes no outcome."""
-
-    def __init__(self) -> None:
-        self._start = utc_now()
-        self.ahead = timedelta()
-
-    def __call__(self) -> datetime:
-        return self._start + self.ahead
-
-
 @dataclass(frozen=True)
 class People:
     """An auth service with the admin root, and ann, a trader."""
 
     running: RunningAuth
-    clock: Clock
+    clock: SetClock
     root: user_pb2.User
     admin: Metadata
     ann: user_pb2.User
@@ -69,12 +56,12 @@ class People:
 
 @asynccontextmanager
 async def running_people(
-    database_url: str, certificates: Path, hasher: PasswordHasher | None = None
+    database_url: str, certificates: Path, hasher: PasswordHasher | None = None, **settings: Any
 ) -> AsyncIterator[People]:
-    """An auth service in which root and ann exist."""
-    clock = Clock()
-    settings = auth_settings(database_url, password_queue=200)
-    async with running_auth(settings, certificates, hasher, now=clock) as running:
+    """An auth service in which root and ann exist, and whose time stands still: a slow machine changes no outcome."""
+    clock = SetClock()
+    all_settings = auth_settings(database_url, password_queue=200, **settings)
+    async with running_auth(all_settings, certificates, hasher, now=clock) as running:
         await running.create_admin()
         admin = await running.login()
         root = (await running.users().GetCurrentUser(pb.GetCurrentUserRequest(), metadata=admin)).user

@@ -238,7 +238,7 @@ async def test_failed_logins_hold_up_the_next_one_for_longer_each_time(people: P
         assert error_info(locked.value).reason == "ERROR_REASON_LOGIN_LOCKED"
         wait = details_of(locked.value, error_details_pb2.RetryInfo).retry_delay.ToTimedelta()
         assert wait == timedelta(seconds=seconds)
-        people.clock.ahead += wait
+        people.clock.move(seconds=seconds)
         assert await refusal(people.login(username, "wrong")) == WRONG
 
 

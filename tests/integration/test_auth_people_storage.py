@@ -21,21 +21,12 @@ from services.auth.domain.users import Account, Role, User
 from services.auth.errors import LastAdmin, LoginLocked, TotpEnrolled, UserNotFound
 from services.runtime.database import open_database
 from tests.audit import RememberedAudit
+from tests.auth import SetClock
 
 NOON = datetime(2024, 8, 9, 12, tzinfo=UTC)
 ANN, BOB = "6f1c1f0e-0000-4000-8000-00000000000a", "6f1c1f0e-0000-4000-8000-00000000000b"
 SEALER = Sealer(bytes(32))
 SECRET = base64.b32encode(bytes(20)).decode()
-
-
-class Now:
-    """A clock that moves when it is told to."""
-
-    def __init__(self) -> None:
-        self.time = NOON
-
-    def __call__(self) -> datetime:
-        return self.time
 
 
 @pytest.fixture
@@ -118,7 +109,7 @@ async def test_a_hash_is_renewed_only_in_place_of_the_one_that_was_read(users: S
 async def test_failures_lock_the_name_in_any_case_and_for_all_replicas(
     engine: AsyncEngine, audit: RememberedAudit
 ) -> None:
-    now = Now()
+    now = SetClock(NOON)
     guard, replica = SqlLoginGuard(engine, audit, now), SqlLoginGuard(engine, audit, now)
 
     assert [await attempt(guard, "Mallory") for _ in range(5)] == [0, 0, 0, 0, 1]
@@ -126,15 +117,15 @@ async def test_failures_lock_the_name_in_any_case_and_for_all_replicas(
     with pytest.raises(LoginLocked, match="try again in 1 s"):
         await replica.check("mallory")
     await replica.check("somebody else")
-    now.time += timedelta(seconds=1)
+    now.move(seconds=1)
     assert await attempt(replica, "mallory") == 2
 
 
 async def test_each_lock_is_recorded_with_the_name_that_was_tried(engine: AsyncEngine, audit: RememberedAudit) -> None:
-    now = Now()
+    now = SetClock(NOON)
     guard = SqlLoginGuard(engine, audit, now)
     for _ in range(6):
-        now.time += timedelta(seconds=1)
+        now.move(seconds=1)
         await guard.failed("Mallory")
 
     assert [(event.action, event.actor) for event in audit.events] == [("login_locked", "mallory")] * 2
@@ -144,7 +135,7 @@ async def test_each_lock_is_recorded_with_the_name_that_was_tried(engine: AsyncE
 async def test_guesses_that_end_while_the_name_is_locked_learn_nothing(
     engine: AsyncEngine, audit: RememberedAudit
 ) -> None:
-    guard = SqlLoginGuard(engine, audit, Now())
+    guard = SqlLoginGuard(engine, audit, SetClock(NOON))
 
     outcomes = await asyncio.gather(*(guard.failed("ann") for _ in range(20)), return_exceptions=True)
 
@@ -154,7 +145,7 @@ async def test_guesses_that_end_while_the_name_is_locked_learn_nothing(
 
 
 async def test_a_success_forgets_failures_and_so_does_an_admin(engine: AsyncEngine, audit: RememberedAudit) -> None:
-    guard = SqlLoginGuard(engine, audit, Now())
+    guard = SqlLoginGuard(engine, audit, SetClock(NOON))
     for _ in range(4):
         await guard.failed("ann")
 
@@ -167,12 +158,12 @@ async def test_a_success_forgets_failures_and_so_does_an_admin(engine: AsyncEngi
 
 
 async def test_names_that_failed_a_day_ago_are_not_kept(engine: AsyncEngine, audit: RememberedAudit) -> None:
-    now = Now()
+    now = SetClock(NOON)
     guard = SqlLoginGuard(engine, audit, now)
     for name in ("one", "two", "three"):
         await guard.failed(name)
 
-    now.time += timedelta(days=1)
+    now.move(days=1)
     await guard.failed("four")
 
     async with engine.connect() as connection:
