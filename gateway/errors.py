@@ -189,7 +189,7 @@ _NATIVE = (
 def local_replies(headers: Sequence[Config]) -> Config:
     """Envoy's ``local_reply_config``: how each of its own answers is written, for gRPC and for everybody else.
 
-    Each gets ``headers`` too: some answers are given before any filter could add them.
+    Each gets ``headers`` too: when memory is scarce, requests are refused before any filter could add them.
     """
     mappers = [_healthy(), *_denied_by_auth()]
     for error in EDGE_ERRORS:

@@ -19,6 +19,7 @@ from services.runtime import timestamps
 from services.runtime.errors import NotFound
 from services.runtime.migrations import migrate
 from services.stack.postgres import Cluster
+from services.stack.redis import RedisServer
 from tests.auth import ADMIN, ADMIN_PASSWORD, auth_settings, running_auth
 from tests.gateway import Calls, Gateway, recorders, running_gateway
 
@@ -58,14 +59,16 @@ def calls() -> Calls:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def gateway(postgres: Cluster, certificates: Path, calls: Calls) -> AsyncIterator[Gateway]:
+async def gateway(
+    postgres: Cluster, redis_server: RedisServer, certificates: Path, calls: Calls
+) -> AsyncIterator[Gateway]:
     name, password = f"gateway_{secrets.token_hex(6)}", "test"
     await postgres.provide(name, {"auth": password})
     url = postgres.url("auth", password, name)
     await migrate("auth", url)
     answers: dict[str, Callable[..., Any]] = {"GetTicker": get_ticker, "SubmitOrder": submit_order}
     async with (
-        running_auth(auth_settings(url), certificates) as auth,
+        running_auth(auth_settings(url, redis_url=redis_server.url), certificates) as auth,
         recorders(certificates, calls, "marketdata", "prediction", "trading", **answers) as servers,
     ):
         await auth.create_admin()

@@ -41,7 +41,9 @@ def routes(configuration: dict[str, Any]) -> dict[str, dict[str, Any]]:
     listener = configuration["static_resources"]["listeners"][0]
     manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
     (host,) = manager["route_config"]["virtual_hosts"]
-    return {route["match"]["path"]: route for route in host["routes"] if "path" in route["match"]}
+    return {
+        route["match"]["path"]: route for route in host["routes"] if route.get("route", {}).get("cluster") in SERVICES
+    }
 
 
 def needs_no_token(route: dict[str, Any]) -> bool:
