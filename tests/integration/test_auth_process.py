@@ -23,7 +23,7 @@ from services.stack.ports import find_free
 from tests.auth import A_KEY_ENCRYPTION_KEY, ADMIN, ADMIN_PASSWORD, SERVICE
 from tests.mesh import bearing, error_info, files_of
 
-WITHIN = 20.0
+WITHIN = 60.0
 
 
 @asynccontextmanager

@@ -43,7 +43,7 @@ class Users(Protocol):
 
 
 class Passwords(Protocol):
-    """Slow, salted hashes of passwords. Both methods raise Overloaded rather than queue without bound."""
+    """Slow, salted hashes of passwords. ``hash`` and ``matches`` raise Overloaded rather than queue without bound."""
 
     async def hash(self, password: str) -> str:
         """A hash to keep."""
