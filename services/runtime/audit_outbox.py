@@ -12,8 +12,21 @@ from itertools import islice
 from typing import Any
 
 from pydantic import SecretStr
-from sqlalchemy import BigInteger, Column, Identity, LargeBinary, MetaData, Table, Uuid, delete, func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Column,
+    Identity,
+    LargeBinary,
+    MetaData,
+    Table,
+    Uuid,
+    bindparam,
+    delete,
+    func,
+    select,
+)
+from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from levimesh.auth.v1 import audit_pb2
@@ -60,7 +73,7 @@ class SqlAuditLog(AuditLog):
         self._engine = engine
         self._outbox = outbox_table(schema)
         self._relay_lock = func.hashtext(f"{schema} audit relay")
-        self._insert = insert(self._outbox).on_conflict_do_nothing(index_elements=["event_id"])
+        self._insert = _insert_into(self._outbox)
         self._patience = patience
         self._retry_seconds = retry_seconds
         self._keep = keep
@@ -82,7 +95,7 @@ class SqlAuditLog(AuditLog):
         return stored
 
     async def add_within(self, connection: AsyncConnection, event: audit_pb2.AuditEvent) -> None:
-        await connection.execute(self._insert, [_row(event)])
+        await connection.execute(self._insert, _parameters([event]))
 
     async def ready(self) -> bool:
         if not self._fails:
@@ -97,20 +110,33 @@ class SqlAuditLog(AuditLog):
         """Store what is added, for ever."""
         while True:
             await self._news.wait()
-            self._news.clear()
-            while self._waiting and await self._write_batch():
-                pass
-            if self._fails:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(self._retry_seconds):
+            proven = False
+            try:
+                # Held while all goes well: to borrow it, and a transaction around it, would cost more than the insert.
+                async with self._engine.connect() as connection:
+                    await connection.execution_options(isolation_level="AUTOCOMMIT")
+                    while True:
+                        self._news.clear()
+                        while self._waiting:
+                            await self._write_batch(connection)
+                            proven = True
                         await self._news.wait()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the events are kept and tried again
+                # A connection that has worked may only be old: a new one tells.
+                if not proven:
+                    await self._wait_after(error)
                 self._news.set()
 
     async def flush(self) -> None:
         """Store what is left, or log it."""
-        while self._waiting and await self._write_batch():
-            pass
-        for event, _ in self._waiting:
+        try:
+            while self._waiting:
+                async with self._engine.begin() as connection:
+                    await self._write_batch(connection)
+        except Exception as error:  # noqa: BLE001 - whatever it is, nothing more can be done than to log the events
+            self._report(error)
+        for event, stored in self._waiting:
+            _settle(stored, False)
             _log.critical("an audit event could not be stored; it is only here", extra=_in_full(event))
 
     async def relay(self, append: Append, *, every: float = 0.5) -> None:
@@ -134,24 +160,32 @@ class SqlAuditLog(AuditLog):
                 await connection.execute(delete(outbox).where(outbox.c.id.in_([row.id for row in rows])))
         return len(rows)
 
-    async def _write_batch(self) -> bool:
+    async def _write_batch(self, connection: AsyncConnection) -> None:
         batch = list(islice(self._waiting, _BATCH))
-        try:
-            async with asyncio.timeout(_ATTEMPT_SECONDS), self._engine.begin() as connection:
-                await connection.execute(self._insert, [_row(event) for event, _ in batch])
-        except Exception as error:  # noqa: BLE001 - whatever it is, the events are kept and tried again
-            self._report_failure(error)
-        else:
-            self._fails = False
-            for _ in batch:
-                self._waiting.popleft()
+        async with asyncio.timeout(_ATTEMPT_SECONDS):
+            await connection.execute(self._insert, _parameters([event for event, _ in batch]))
+        self._fails = False
         for _, stored in batch:
-            _settle(stored, not self._fails)
+            self._waiting.popleft()
+            _settle(stored, True)
+        await self._tell_attempt()
+
+    async def _wait_after(self, error: Exception) -> None:
+        """Until it is worth while to try again: some time later, or when somebody adds an event or asks."""
+        self._report(error)
+        for _, stored in self._waiting:
+            _settle(stored, False)
+        self._news.clear()
+        await self._tell_attempt()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._retry_seconds):
+                await self._news.wait()
+
+    async def _tell_attempt(self) -> None:
         async with self._attempts:
             self._attempts.notify_all()
-        return not self._fails
 
-    def _report_failure(self, error: Exception) -> None:
+    def _report(self, error: Exception) -> None:
         if not self._fails:
             _log.error(
                 "audit events cannot be stored; they wait in memory, and audited calls are refused",
@@ -177,8 +211,21 @@ async def open_audit_log(url: SecretStr, schema: str) -> AsyncIterator[SqlAuditL
             await log.flush()
 
 
-def _row(event: audit_pb2.AuditEvent) -> dict[str, Any]:
-    return {"event_id": event.event_id, "event": event.SerializeToString()}
+def _insert_into(outbox: Table) -> Insert:
+    """Takes all events in one statement, in their order."""
+    arrays = bindparam("event_ids", type_=ARRAY(Uuid(as_uuid=False))), bindparam("events", type_=ARRAY(LargeBinary))
+    rows = func.unnest(*arrays).table_valued("event_id", "event", with_ordinality="place").render_derived()
+    in_order = select(rows.c.event_id, rows.c.event).order_by(rows.c.place)
+    return (
+        insert(outbox).from_select(["event_id", "event"], in_order).on_conflict_do_nothing(index_elements=["event_id"])
+    )
+
+
+def _parameters(events: Sequence[audit_pb2.AuditEvent]) -> dict[str, Any]:
+    return {
+        "event_ids": [event.event_id for event in events],
+        "events": [event.SerializeToString() for event in events],
+    }
 
 
 def _settle(stored: "asyncio.Future[bool]", result: bool) -> None:

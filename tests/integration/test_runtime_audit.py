@@ -157,6 +157,17 @@ async def test_what_cannot_be_stored_waits_and_is_stored_as_soon_as_somebody_ask
     assert chain.actions == ["1", "2"]
 
 
+async def test_a_restart_of_the_database_between_two_events_is_not_noticed(
+    audit: SqlAuditLog, engine: AsyncEngine, postgres: Cluster, url: str
+) -> None:
+    assert await audit.add(an_event("before"))
+    async with locked_out(postgres, url):
+        pass
+
+    assert await audit.add(an_event("after")) is True
+    assert await waiting(engine) == 2
+
+
 async def test_what_waits_is_stored_without_anybody_asking(engine: AsyncEngine, postgres: Cluster, url: str) -> None:
     log = SqlAuditLog(engine, "trading", retry_seconds=0.05)
     writer = asyncio.ensure_future(log.write())
