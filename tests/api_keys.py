@@ -19,8 +19,8 @@ from levimesh.foreign.envoy.service.ratelimit.v3 import rls_pb2_grpc
 from levimesh.policy.v1 import policy_pb2
 from services.auth import contracts
 from services.runtime.statuses import STATUS_DETAILS
-from tests.auth import RunningAuth, auth_settings, running_auth
-from tests.people import ANN_PASSWORD, Clock, Metadata
+from tests.auth import RunningAuth, SetClock, auth_settings, running_auth
+from tests.people import ANN_PASSWORD, Metadata
 
 BOB_PASSWORD = "the password of bob"
 HOME = "192.0.2.7"
@@ -31,7 +31,7 @@ class Programs:
     """Replicas of an auth service with the admin root, ann, a trader, and bob, a viewer, who have logged in."""
 
     replicas: Sequence[RunningAuth]
-    clock: Clock
+    clock: SetClock
     root: Metadata
     ann: Metadata
     bob: Metadata
@@ -119,7 +119,7 @@ async def running_programs(
     database_url: str, redis_url: str, certificates: Path, *, replicas: int = 1, **settings: Any
 ) -> AsyncIterator[Programs]:
     """Auth services on one database and one Redis."""
-    clock = Clock()
+    clock = SetClock()
     chosen = auth_settings(database_url, redis_url=redis_url, **settings)
     async with AsyncExitStack() as stack:
         running = [
