@@ -5,11 +5,12 @@ and answers with a token of its own, so services know no other.
 """
 
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from gateway.contracts import Method
 from gateway.limits import ADDRESS, SUBJECT, TIER
-from gateway.settings import GatewaySettings
+from gateway.secrets import web_tls
+from gateway.settings import ExternalIssuer, GatewaySettings
 
 Config = dict[str, Any]
 
@@ -17,7 +18,6 @@ JWT_AUTHN = "envoy.filters.http.jwt_authn"
 EXT_AUTHZ = "envoy.filters.http.ext_authz"
 RBAC = "envoy.filters.http.rbac"
 JWKS_CLUSTER = "jwks"
-EXTERNAL_CLUSTER = "external_jwks"
 API_KEY = "x-api-key"
 ADMIN_NETWORKS = "admin_networks"
 """The name of the policy that a call from elsewhere does not match."""
@@ -51,24 +51,30 @@ OPEN: Config = {
 """Nothing is needed to come in."""
 
 
-def external_jwks(settings: GatewaySettings) -> Config | None:
-    """Where the keys of the external issuer are fetched; None without one."""
-    if settings.external_jwks_uri is None:
-        return None
-    uri = urlsplit(settings.external_jwks_uri)
-    address = {"address": _host(uri), "port_value": uri.port or (443 if uri.scheme == "https" else 80)}
+def external_jwks(settings: GatewaySettings) -> list[Config]:
+    """Where the keys of other issuers are fetched."""
+    return [_place_of_keys(name, issuer) for name, issuer in _external_issuers(settings)]
+
+
+def _external_issuers(settings: GatewaySettings) -> list[tuple[str, ExternalIssuer]]:
+    return [(f"external_{number}", issuer) for number, issuer in enumerate(settings.external_issuers)]
+
+
+def _place_of_keys(name: str, issuer: ExternalIssuer) -> Config:
+    uri = urlsplit(issuer.jwks_uri)
+    address = {"address": uri.hostname, "port_value": uri.port or (443 if uri.scheme == "https" else 80)}
     cluster: Config = {
-        "name": EXTERNAL_CLUSTER,
+        "name": name,
         "type": "STRICT_DNS",
         "dns_lookup_family": "ALL",
         "connect_timeout": "2s",
         "load_assignment": {
-            "cluster_name": EXTERNAL_CLUSTER,
+            "cluster_name": name,
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": {"socket_address": address}}}]}],
         },
     }
-    if uri.scheme == "https":
-        cluster["transport_socket"] = _web_tls(_host(uri), settings)
+    if issuer.ca_file is not None and uri.scheme == "https":
+        cluster["transport_socket"] = web_tls(str(uri.hostname), issuer.ca_file)
     return cluster
 
 
@@ -78,8 +84,7 @@ def _jwt_authn(settings: GatewaySettings) -> Config:
     What is no sound token is refused even beside a key, so nothing depends on which of them counts.
     """
     providers = {"auth": _own(settings)}
-    if settings.external_issuer is not None:
-        providers["external"] = _external(settings)
+    providers |= {name: _external(name, issuer) for name, issuer in _external_issuers(settings)}
     alone = [{"name": API_KEY, "present_match": True}, {"name": "authorization", "present_match": False}]
     return {
         "@type": f"{_FILTERS}.jwt_authn.v3.JwtAuthentication",
@@ -118,16 +123,16 @@ def _own(settings: GatewaySettings) -> Config:
     }
 
 
-def _external(settings: GatewaySettings) -> Config:
+def _external(name: str, issuer: ExternalIssuer) -> Config:
     return {
-        "issuer": settings.external_issuer,
-        "audiences": [settings.external_audience],
+        "issuer": issuer.issuer,
+        "audiences": [issuer.audience],
         "from_headers": _BEARER,
         "forward": True,
         "clock_skew_seconds": 5,
         "payload_in_metadata": _EXTERNAL_CLAIMS,
         "remote_jwks": {
-            "http_uri": {"uri": settings.external_jwks_uri, "cluster": EXTERNAL_CLUSTER, "timeout": "5s"},
+            "http_uri": {"uri": issuer.jwks_uri, "cluster": name, "timeout": "5s"},
             "cache_duration": "300s",
             "async_fetch": {"fast_listener": True, "failed_refetch_duration": "1s"},
         },
@@ -159,25 +164,3 @@ def _only_from(settings: GatewaySettings) -> Config:
     policy = {"permissions": [{"any": True}], "principals": networks}
     rules = {"action": "ALLOW", "policies": {ADMIN_NETWORKS: policy}}
     return {"@type": f"{_FILTERS}.rbac.v3.RBACPerRoute", "rbac": {"rules": rules}}
-
-
-def _host(uri: SplitResult) -> str:
-    assert uri.hostname is not None  # noqa: S101 - the settings have seen to it
-    return uri.hostname
-
-
-def _web_tls(host: str, settings: GatewaySettings) -> Config:
-    return {
-        "name": "envoy.transport_sockets.tls",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
-            "sni": host,
-            "common_tls_context": {
-                "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
-                "validation_context": {
-                    "trusted_ca": {"filename": str(settings.external_trust_bundle)},
-                    "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": host}}],
-                },
-            },
-        },
-    }

@@ -20,8 +20,7 @@ def clusters(settings: GatewaySettings, folder: Path) -> list[Config]:
     """One for each service, for the keys of tokens, for what leads nowhere, and for traces when they are wanted."""
     found = [_service(workload, settings, folder) for workload in SERVICES]
     found += [_jwks(settings), {"name": NOWHERE_CLUSTER, "type": "STATIC"}]
-    if (external := external_jwks(settings)) is not None:
-        found.append(external)
+    found += external_jwks(settings)
     if settings.otlp_endpoint is not None:
         found.append(_grpc_cluster(OTLP_CLUSTER, [settings.otlp_endpoint.removeprefix("http://")]))
     return found

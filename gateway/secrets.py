@@ -58,6 +58,25 @@ def upstream_tls(workload: str, folder: Path) -> Config:
     }
 
 
+def web_tls(host: str, trust_bundle: Path) -> Config:
+    """TLS to a server that is not of the mesh, and proves to be ``host`` to the authorities in ``trust_bundle``."""
+    identity = {"san_type": "DNS", "matcher": {"exact": host}}
+    return {
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": f"{_TLS}.UpstreamTlsContext",
+            "sni": host,
+            "common_tls_context": {
+                "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+                "validation_context": {
+                    "trusted_ca": {"filename": str(trust_bundle)},
+                    "match_typed_subject_alt_names": [identity],
+                },
+            },
+        },
+    }
+
+
 def _reference(name: str, folder: Path) -> Config:
     path = {"path": str(folder / f"{name}.json"), "watched_directory": {"path": str(folder)}}
     return {"name": name, "sds_config": {"path_config_source": path}}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gateway.contracts import SERVICES
@@ -22,6 +22,35 @@ def _host_and_port(text: str) -> str:
 Endpoint = Annotated[str, AfterValidator(_host_and_port)]
 
 _LONGEST_SOCKET_FOLDER = 90  # the kernel takes 107 bytes for a socket's whole path
+
+
+class ExternalIssuer(BaseModel):
+    """Another issuer (OpenID Connect: Keycloak and the like) whose tokens are taken."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    issuer: str = Field(min_length=1)
+    """What its tokens say in ``iss``, for example ``https://sso.example.com/realms/main``."""
+    audience: str = Field(min_length=1)
+    """What they must say in ``aud``."""
+    jwks_uri: str
+    """Where its keys are, ``http://…`` or ``https://…``."""
+    ca_file: Path | None = None
+    """PEM file of the authorities that sign the certificate there, needed for ``https://…``; those that a machine knows
+    are usually in ``/etc/ssl/certs/ca-certificates.crt``."""
+
+    @field_validator("jwks_uri")
+    @classmethod
+    def _is_of_the_web(cls, uri: str) -> str:
+        if urlsplit(uri).scheme not in ("http", "https") or not urlsplit(uri).hostname:
+            raise ValueError(f"{uri} is not http://… or https://…")
+        return uri
+
+    @model_validator(mode="after")
+    def _can_be_checked(self) -> "ExternalIssuer":
+        if self.jwks_uri.startswith("https://") and self.ca_file is None:
+            raise ValueError(f"ca_file: needed to check who answers at {self.jwks_uri}")
+        return self
 
 
 class GatewaySettings(BaseSettings):
@@ -56,15 +85,9 @@ class GatewaySettings(BaseSettings):
     token_audience: str = "levimesh"  # noqa: S105 - the name of an audience, not a secret
     """The audience that access tokens must name."""
 
-    external_issuer: str | None = None
-    """An OpenID Connect issuer whose tokens are taken too, for example ``https://sso.example.com/realms/main``. Auth
-    gives its own token for them, and needs the same issuer in its settings."""
-    external_audience: str | None = None
-    """The audience that its tokens must name."""
-    external_jwks_uri: str | None = None
-    """Where its keys are, ``http://…`` or ``https://…``."""
-    external_trust_bundle: Path | None = None
-    """PEM file of the authorities that may sign the certificate of that place, when it is ``https://…``."""
+    external_issuers: tuple[ExternalIssuer, ...] = ()
+    """Other issuers whose tokens are taken too, as JSON; auth gives its own token for them. The JSON that auth is given
+    (``AUTH_EXTERNAL_ISSUERS``) is understood here as it is."""
 
     rate_limit_scale: float = Field(default=1, ge=0, allow_inf_nan=False)
     """Each limit that this gateway counts by itself is that many times what the contract says; 0 for no limits at all,
@@ -95,13 +118,6 @@ class GatewaySettings(BaseSettings):
             raise ValueError(f"a path of at most {_LONGEST_SOCKET_FOLDER} bytes is possible here; choose a shorter one")
         return folder.absolute()
 
-    @field_validator("external_jwks_uri")
-    @classmethod
-    def _a_place_of_keys(cls, uri: str | None) -> str | None:
-        if uri is not None and (urlsplit(uri).scheme not in ("http", "https") or not urlsplit(uri).hostname):
-            raise ValueError(f"{uri} is not http://… or https://…")
-        return uri
-
     @property
     def admin_socket(self) -> Path:
         """Where Envoy's administration listens."""
@@ -118,13 +134,4 @@ class GatewaySettings(BaseSettings):
             raise ValueError(f"endpoints: name at least one host:port for {', '.join(missing)}")
         if unknown := sorted(self.endpoints.keys() - SERVICES.keys()):
             raise ValueError(f"endpoints: there is no service {', '.join(unknown)}")
-        return self
-
-    @model_validator(mode="after")
-    def _an_external_issuer_is_complete(self) -> "GatewaySettings":
-        given = (self.external_issuer, self.external_audience, self.external_jwks_uri)
-        if any(given) and not all(given):
-            raise ValueError("external_issuer, external_audience and external_jwks_uri: give all of them or none")
-        if (self.external_jwks_uri or "").startswith("https://") and self.external_trust_bundle is None:
-            raise ValueError("external_trust_bundle: needed to check who serves the keys at external_jwks_uri")
         return self

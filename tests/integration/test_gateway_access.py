@@ -87,12 +87,9 @@ async def guarded(certificates: Path, calls: Calls, exchange: Exchange, **settin
 
 def beside(uri: str, trust_bundle: Path | None = None) -> dict[str, Any]:
     """The settings with another issuer, whose keys are at ``uri``."""
-    return {
-        "external_issuer": ISSUER,
-        "external_audience": AUDIENCE,
-        "external_jwks_uri": uri,
-        "external_trust_bundle": trust_bundle,
-    }
+    known = {"issuer": ISSUER, "audience": AUDIENCE, "jwks_uri": uri, "ca_file": trust_bundle}
+    another = {"issuer": "https://another.example.com", "audience": "x", "jwks_uri": uri, "ca_file": trust_bundle}
+    return {"external_issuers": ({**known, "roles": {"traders": "trader"}}, another)}
 
 
 async def knows_the_other_issuer(http: aiohttp.ClientSession) -> bool:
@@ -159,7 +156,7 @@ async def ask(gateway: Gateway, path: str, headers: dict[str, str]) -> tuple[int
 async def refused_a_certificate(gateway: Gateway) -> None:
     """Wait until Envoy has refused the one of the other issuer's place of keys."""
     connector = aiohttp.UnixConnector(str(gateway.settings.admin_socket))
-    counter = "http://admin/stats?filter=cluster.external_jwks.ssl.fail_verify_error"
+    counter = "http://admin/stats?filter=cluster.external_0.ssl.fail_verify_error"
     async with aiohttp.ClientSession(connector=connector) as administration, asyncio.timeout(WITHIN):
         while True:
             async with administration.get(counter) as response:

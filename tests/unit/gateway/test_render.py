@@ -120,6 +120,10 @@ def test_without_a_plain_port_only_tls_listens(tmp_path: Path) -> None:
         ({"endpoints": {**ENDPOINTS, "auth": ("127.0.0.1",)}}, "host:port"),
         ({"otlp_endpoint": "127.0.0.1:4317"}, "http://"),
         ({"socket_folder": Path("/a" * 60)}, "90 bytes"),
+        ({"admin_networks": ("10.0.0.1/8",)}, "not a valid IPv4 network"),
+        ({"rate_limit_scale": -1}, "greater than or equal to 0"),
+        ({"external_issuers": ({"issuer": "a", "audience": "b", "jwks_uri": "file:///keys"},)}, "http://"),
+        ({"external_issuers": ({"issuer": "a", "audience": "b", "jwks_uri": "https://a/keys"},)}, "ca_file: needed"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_with_what_is_wrong(
@@ -136,6 +140,17 @@ def test_envoy_takes_everything_that_can_be_rendered(tmp_path: Path, certificate
         plain_port=8080,
         cors_origins=("https://app.example.com",),
         otlp_endpoint="http://127.0.0.1:4317",
+        admin_networks=("10.0.0.0/8", "fd00::/8"),
+        trusted_proxies=1,
+        external_issuers=(
+            {
+                "issuer": "https://sso.example.com",
+                "audience": "mesh",
+                "jwks_uri": "https://sso.example.com/keys",
+                "ca_file": certificates / "ca.pem",
+            },
+            {"issuer": "http://127.0.0.1:1", "audience": "mesh", "jwks_uri": "http://127.0.0.1:1/keys"},
+        ),
         endpoints={**ENDPOINTS, "trading": ("127.0.0.1:15054", "trading.mesh.example:15054")},
     )
 
