@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID, uuid4
 
 from argon2 import PasswordHasher
@@ -18,7 +19,7 @@ from services.auth.edge import Edge, open_edge
 from services.auth.oauth import oauth_servicer, open_external
 from services.auth.people import open_people, user_servicer
 from services.auth.session_converters import key_to_pb
-from services.auth.sessions import Background, Issuing, SessionParts, open_issuing, session_parts
+from services.auth.sessions import Background, Issuing, SessionParts, follow_key_encryption, open_issuing, session_parts
 from services.auth.settings import AuthSettings
 from services.runtime.audit import AuditLog
 from services.runtime.clock import Clock, utc_now
@@ -63,9 +64,11 @@ async def open_auth(
     new_id: Callable[[], UUID] = uuid4,
 ) -> AsyncIterator[Auth]:
     """The service on ``engine``. Raises KeyNotOpened when the key-encryption key is not that of the stored keys."""
-    sealer = Sealer(settings.key_encryption_bytes, settings.previous_key_encryption_bytes)
+    sealer = Sealer(settings.key_encryption_keys)
     issuing = await open_issuing(settings, engine, sealer, audit, now)
-    await SqlAuthenticators(engine, sealer).reseal()
+    authenticators = SqlAuthenticators(engine, sealer)
+    await authenticators.reseal()
+    follow = partial(follow_key_encryption, sealer, (issuing.reseal, authenticators.reseal))
     with open_people(settings, engine, sealer, audit, hasher, now) as people:
         auditing = build_auditing(settings, engine, now)
         sessions = session_parts(settings, engine, people, issuing, audit, now, new_id)
@@ -81,5 +84,6 @@ async def open_auth(
             servicers[OAUTH_SERVICE] = oauth_servicer(
                 settings, engine, people, sessions, edge.authenticate_api_key, issuing.tokens, audit, now, new_id
             )
-            background = {**issuing.background, **sessions.background, **edge.background, **auditing.background}
+            background: Background = {"key encryption": follow, **issuing.background, **sessions.background}
+            background |= {**edge.background, **auditing.background}
             yield Auth({**servicers, **edge.servicers}, issuing, sessions, edge, auditing, background)

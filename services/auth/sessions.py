@@ -1,7 +1,7 @@
 """Puts the parts together that have to do with sessions: their tokens, what is revoked, and the keys that sign."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -51,6 +51,7 @@ class Issuing:
     public_keys: Callable[[], Sequence[PublicKey]]
     """The published keys, the one that signs now first."""
     rotate: RotateSigningKeys
+    reseal: ResealSigningKeys
     background: Background
 
 
@@ -80,7 +81,8 @@ async def open_issuing(
         token_life=timedelta(seconds=settings.token_lifetime_seconds),
     )
     keys, ring = SqlSigningKeys(engine, audit), Ed25519KeyRing(sealer, schedule)
-    await ResealSigningKeys(keys, ring)()
+    reseal = ResealSigningKeys(keys, ring)
+    await reseal()
     rotate = RotateSigningKeys(keys, ring, schedule, now)
     await rotate()
     tokens = JwtTokens(
@@ -90,7 +92,7 @@ async def open_issuing(
         seconds=settings.token_lifetime_seconds,
     )
     background: Background = {"signing key rotation": partial(_repeat, rotate, _KEYS_EVERY)}
-    return Issuing(tokens, lambda: ring.public_keys(now()), rotate, background)
+    return Issuing(tokens, lambda: ring.public_keys(now()), rotate, reseal, background)
 
 
 def session_parts(
@@ -137,6 +139,19 @@ def session_parts(
         servicer=AuthServicer(use_cases, revocations, issuing.public_keys),
         background={"tidying of sessions": partial(_repeat, tidy, _TIDY_EVERY)},
     )
+
+
+async def follow_key_encryption(
+    sealer: Sealer, reseal: Iterable[Callable[[], Awaitable[None]]], every: float = _KEYS_EVERY
+) -> None:
+    """Encrypt all that is stored anew whenever another key-encryption key is set, for ever."""
+    current = sealer.current
+    while True:
+        await asyncio.sleep(every)
+        if sealer.current != current:
+            for each in reseal:
+                await each()
+            current = sealer.current
 
 
 async def _repeat(work: Callable[[], Awaitable[None]], every: float) -> None:

@@ -11,6 +11,7 @@ from services.auth.oauth_settings import ExternalIssuer, SafeUrl
 from services.runtime.settings import ServiceSettings
 
 _KEY_BYTES = 32
+_WHAT_A_KEY_IS = "not 32 bytes in base64; make some with: openssl rand -base64 32"
 
 
 class AuthSettings(ServiceSettings):
@@ -22,8 +23,9 @@ class AuthSettings(ServiceSettings):
     """32 random bytes in base64, by which signing keys and the secrets of authenticators are encrypted where they are
     stored. Without it they are lost, and every token and second factor with them."""
     previous_key_encryption_keys: SecretStr = SecretStr("")
-    """Earlier ones, with commas in between. What they encrypted is opened with them and encrypted anew at the start. To
-    change the key, first name the new one here on every replica, then exchange the two, then take the old one away."""
+    """Earlier ones, with commas in between. What they encrypted is opened with them, and encrypted anew at the start and
+    when the file of the key changes. To change the key, first name the new one here on every replica, then exchange the
+    two, then take the old one away."""
     signing_key_days: float = Field(default=30, gt=0)
     """How long a key signs access tokens before the next one does."""
     signing_key_overlap_seconds: int = Field(default=600, ge=120)
@@ -64,28 +66,22 @@ class AuthSettings(ServiceSettings):
     @field_validator("key_encryption_key", "previous_key_encryption_keys")
     @classmethod
     def _are_aes_256_keys(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
-        texts = _texts(value)
-        if not (all(map(_is_a_key, texts)) and (texts or info.field_name != "key_encryption_key")):
-            raise ValueError("not 32 bytes in base64; make some with: openssl rand -base64 32")
+        keys = _keys(value)
+        if info.field_name == "key_encryption_key" and len(keys) != 1:
+            raise ValueError(_WHAT_A_KEY_IS)
         return value
 
-    @property
-    def key_encryption_bytes(self) -> bytes:
-        """The 32 bytes themselves."""
-        return base64.b64decode(self.key_encryption_key.get_secret_value())
-
-    @property
-    def previous_key_encryption_bytes(self) -> list[bytes]:
-        """Those of the earlier keys."""
-        return [base64.b64decode(text) for text in _texts(self.previous_key_encryption_keys)]
+    def key_encryption_keys(self) -> list[bytes]:
+        """The key of today, then the earlier ones, as they are now. Raises ValueError when a file holds no key."""
+        return [*_keys(self.key_encryption_key), *_keys(self.previous_key_encryption_keys)]
 
 
-def _texts(value: SecretStr) -> list[str]:
-    return [text for part in value.get_secret_value().split(",") if (text := part.strip())]
-
-
-def _is_a_key(text: str) -> bool:
+def _keys(value: SecretStr) -> list[bytes]:
+    texts = filter(None, map(str.strip, value.get_secret_value().split(",")))
     try:
-        return len(base64.b64decode(text, validate=True)) == _KEY_BYTES
+        keys = [base64.b64decode(text, validate=True) for text in texts]
     except binascii.Error:
-        return False
+        raise ValueError(_WHAT_A_KEY_IS) from None
+    if any(len(key) != _KEY_BYTES for key in keys):
+        raise ValueError(_WHAT_A_KEY_IS)
+    return keys

@@ -13,9 +13,13 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from levimesh.auth.v1 import auth_service_pb2 as pb
+from services.auth.adapters.sealing import Sealer
+from services.auth.adapters.signing_keys import SqlSigningKeys
 from services.auth.bootstrap import Auth, open_auth
+from services.auth.sessions import follow_key_encryption
 from services.auth.settings import AuthSettings
 from services.runtime.database import open_database
+from services.runtime.secret_files import SecretFile
 from services.runtime.tokens import TokenVerifier
 from tests.audit import RememberedAudit
 from tests.auth import A_KEY_ENCRYPTION_KEY, SetClock, auth_settings, quick_hasher, running_auth
@@ -139,6 +143,34 @@ async def test_keys_move_to_another_key_encryption_key_at_the_start(settings: Au
         after = await a_replica(stack, auth_settings(url, key_encryption_key=ANOTHER_KEY), clock)
 
         assert await published(after) == await published(before), "who opened it before goes on"
+
+
+async def test_a_key_encryption_key_in_a_file_may_change_while_the_process_runs(
+    settings: AuthSettings, clock: SetClock, tmp_path: Path
+) -> None:
+    file = tmp_path / "key"
+    file.write_text(A_KEY_ENCRYPTION_KEY)
+    file.chmod(0o600)
+    url = settings.database_url.get_secret_value()
+    followed = auth_settings(url, key_encryption_key=SecretFile(file))
+    async with AsyncExitStack() as stack:
+        replica = await a_replica(stack, followed, clock)
+        engine = await stack.enter_async_context(open_database(settings.database_url))
+        follow = follow_key_encryption(Sealer(followed.key_encryption_keys), [replica.issuing.reseal], every=0.01)
+        following = asyncio.ensure_future(follow)
+        await asyncio.sleep(0)
+        (before,) = await SqlSigningKeys(engine, RememberedAudit()).all()
+
+        file.write_text(ANOTHER_KEY)
+
+        async with asyncio.timeout(20):
+            while (after := (await SqlSigningKeys(engine, RememberedAudit()).all())) == [before]:
+                pass
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        (key,) = after
+        opened = Sealer.with_keys(base64.b64decode(ANOTHER_KEY)).unseal(key.sealed, of=key.kid)
+        assert opened == Sealer.with_keys(bytes(32)).unseal(before.sealed, of=key.kid)
 
 
 async def test_that_keys_come_and_go_is_recorded_without_the_keys(settings: AuthSettings, clock: SetClock) -> None:

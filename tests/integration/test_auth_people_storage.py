@@ -25,7 +25,7 @@ from tests.auth import SetClock
 
 NOON = datetime(2024, 8, 9, 12, tzinfo=UTC)
 ANN, BOB = "6f1c1f0e-0000-4000-8000-00000000000a", "6f1c1f0e-0000-4000-8000-00000000000b"
-SEALER = Sealer(bytes(32))
+SEALER = Sealer.with_keys(bytes(32))
 SECRET = base64.b32encode(bytes(20)).decode()
 
 
@@ -220,16 +220,16 @@ async def test_a_stored_secret_is_encrypted_for_its_user_only(engine: AsyncEngin
     with pytest.raises(SealBroken):
         await authenticators.of(BOB)
     with pytest.raises(SealBroken):
-        await SqlAuthenticators(engine, Sealer(bytes(31) + b"1")).of(ANN)
+        await SqlAuthenticators(engine, Sealer.with_keys(bytes(31) + b"1")).of(ANN)
 
 
 async def test_a_stored_secret_moves_to_another_key_encryption_key(engine: AsyncEngine, users: SqlUsers) -> None:
     await SqlAuthenticators(engine, SEALER).begin(ANN, SECRET)
     another = bytes(31) + b"1"
 
-    await SqlAuthenticators(engine, Sealer(another, [bytes(32)])).reseal()
+    await SqlAuthenticators(engine, Sealer.with_keys(another, bytes(32))).reseal()
 
-    enrolment = await SqlAuthenticators(engine, Sealer(another)).of(ANN)
+    enrolment = await SqlAuthenticators(engine, Sealer.with_keys(another)).of(ANN)
     assert enrolment is not None
     assert enrolment.secret == SECRET
     with pytest.raises(SealBroken):

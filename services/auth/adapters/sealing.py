@@ -1,11 +1,15 @@
 """Secrets while they are at rest: encrypted, and bound to what they belong to (AES-256-GCM)."""
 
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+_log = logging.getLogger(__name__)
 
 _NONCE_BYTES = 12
 
@@ -30,26 +34,50 @@ def unseal(sealed: bytes, key: bytes, *, of: str) -> bytes:
 
 
 class Sealer:
-    """Seals with the key-encryption key of the settings, and opens what was sealed with one before it, too."""
+    """Seals with the key-encryption key of the settings, and opens what was sealed with one before it, too.
 
-    def __init__(self, current: bytes, previous: Sequence[bytes] = ()) -> None:
-        self._current = current
-        self._previous = tuple(previous)
+    ``keys`` tells which they are now, that of today first. They may change while the process runs; those that were
+    told before stay good for opening, and while ``keys`` tells nonsense (ValueError), so does the one of today.
+    """
+
+    def __init__(self, keys: Callable[[], Sequence[bytes]]) -> None:
+        self._told = keys
+        self._known = list(keys())
+
+    @classmethod
+    def with_keys(cls, *keys: bytes) -> Self:
+        """A sealer whose keys do not change."""
+        return cls(lambda: keys)
+
+    @property
+    def current(self) -> bytes:
+        """The key of today."""
+        return self._keys()[0]
 
     def seal(self, secret: bytes, *, of: str) -> bytes:
         """``secret``, which belongs to ``of``, encrypted."""
-        return seal(secret, self._current, of=of)
+        return seal(secret, self.current, of=of)
 
     def unseal(self, sealed: bytes, *, of: str) -> bytes:
         """The secret that was sealed for ``of``. Raises SealBroken."""
-        for key in self._previous:
+        current, *others = self._keys()
+        for key in others:
             with suppress(SealBroken):
                 return unseal(sealed, key, of=of)
-        return unseal(sealed, self._current, of=of)
+        return unseal(sealed, current, of=of)
 
     def resealed(self, sealed: bytes, *, of: str) -> bytes | None:
-        """The same secret under the current key; None when that is what sealed it. Raises SealBroken."""
+        """The same secret under the key of today; None when that is what sealed it. Raises SealBroken."""
         with suppress(SealBroken):
-            unseal(sealed, self._current, of=of)
+            unseal(sealed, self.current, of=of)
             return None
         return self.seal(self.unseal(sealed, of=of), of=of)
+
+    def _keys(self) -> Sequence[bytes]:
+        try:
+            told = self._told()
+        except ValueError as error:
+            _log.warning("the key-encryption key cannot be used; the last one stays", extra={"error": str(error)})
+        else:
+            self._known = [*told, *(key for key in self._known if key not in told)]
+        return self._known

@@ -23,13 +23,13 @@ def a_key(kid: str, signs_after: timedelta) -> SealedKey:
 
 
 def a_ring(*keys: SealedKey) -> Ed25519KeyRing:
-    ring = Ed25519KeyRing(Sealer(KEK), SCHEDULE)
+    ring = Ed25519KeyRing(Sealer.with_keys(KEK), SCHEDULE)
     ring.take(keys)
     return ring
 
 
 def new_key(create_time: datetime, sign_time: datetime) -> SealedKey:
-    return Ed25519KeyRing(Sealer(KEK), SCHEDULE).new(create_time, sign_time)
+    return Ed25519KeyRing(Sealer.with_keys(KEK), SCHEDULE).new(create_time, sign_time)
 
 
 def kids(keys: Collection[SealedKey]) -> list[str]:
@@ -122,14 +122,14 @@ def test_a_token_ends_with_what_it_came_from() -> None:
 
 def test_a_key_moves_to_another_key_encryption_key_and_stays_the_same() -> None:
     key = new_key(NOON, NOON)
-    moving = Ed25519KeyRing(Sealer(OTHER_KEK, [KEK]), SCHEDULE)
+    moving = Ed25519KeyRing(Sealer.with_keys(OTHER_KEK, KEK), SCHEDULE)
 
     sealed = moving.resealed(key)
 
     assert sealed is not None
     moved = SealedKey(key.kid, sealed, key.create_time, key.sign_time)
     assert moving.resealed(moved) is None, "it has moved"
-    after = Ed25519KeyRing(Sealer(OTHER_KEK), SCHEDULE)
+    after = Ed25519KeyRing(Sealer.with_keys(OTHER_KEK), SCHEDULE)
     after.take([moved])
     assert after.public_keys(NOON) == a_ring(key).public_keys(NOON)
     with pytest.raises(KeyNotOpened, match="AUTH_PREVIOUS_KEY_ENCRYPTION_KEYS"):
