@@ -150,7 +150,7 @@ def test_limits_are_shown_with_what_is_left_where_it_is_known(edge: Edge, levime
     assert title.strip() == "Limits (standard)"
     assert login.split() == ["AuthService/Login", "10", "1", "min", "0", "7", "s"]
     assert predict.split() == ["PredictionService/Predict", "60", "1", "min"]
-    assert len(levimesh("limits", "predict").stdout.splitlines()) == 3
+    assert len(levimesh("limits", "PREDICT").stdout.splitlines()) == 3
     assert [each["method"] for each in json.loads(levimesh("limits", "predict", "--json").stdout)["limits"]] == [
         PREDICT
     ]

@@ -165,6 +165,15 @@ def test_a_logout_of_the_embedded_admin_ends_the_kept_session(edge: Edge, levime
     assert len(edge.called("Login")) == 2
 
 
+def test_the_embedded_admin_is_not_logged_in_to_be_logged_out(edge: Edge, levimesh: Levimesh) -> None:
+    levimesh("whoami")
+    edge.ended.add("token-1")
+    edge.refreshable.clear()
+
+    assert levimesh("logout").exit_code == 0
+    assert len(edge.called("Login")) == 1
+
+
 def test_a_session_that_has_ended_already_is_forgotten_without_another_login(
     edge: Edge, levimesh: Levimesh, tmp_path: Path
 ) -> None:
