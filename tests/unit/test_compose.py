@@ -60,7 +60,7 @@ def test_no_secret_is_in_an_environment_or_a_command(name: str) -> None:
     assert "${" not in str(service), "what is put in from outside could be read by whoever inspects the container"
     for variable, value in service.get("environment", {}).items():
         assert "PASSWORD" not in variable or value.startswith("/run/secrets/")
-        assert not re.search(r"://[^/]*:[^/]*@", value)
+        assert not re.search(r"://[^/]*:[^/]*@", value or "")
 
 
 @pytest.mark.parametrize("name", ["auth", "marketdata", "prediction", "trading"])

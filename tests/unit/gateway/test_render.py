@@ -47,8 +47,22 @@ def routes(configuration: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def needs_no_token(route: dict[str, Any]) -> bool:
-    filters = route.get("typed_per_filter_config", {})
-    return bool(filters.get("envoy.filters.http.jwt_authn", {}).get("disabled"))
+    filters = route["typed_per_filter_config"]
+    token, exchange = (filters.get(f"envoy.filters.http.{name}", {}) for name in ("jwt_authn", "ext_authz"))
+    assert token.get("disabled") == exchange.get("disabled")
+    return bool(token.get("disabled"))
+
+
+def buckets(route: dict[str, Any]) -> dict[str, tuple[int, str]]:
+    """Calls and span by tier, of what Envoy counts itself."""
+    local = route["typed_per_filter_config"].get("envoy.filters.http.local_ratelimit", {"descriptors": []})
+    return {
+        next((entry["value"] for entry in descriptor["entries"] if entry["key"] == "tier"), "anybody"): (
+            descriptor["token_bucket"]["max_tokens"],
+            descriptor["token_bucket"]["fill_interval"],
+        )
+        for descriptor in local["descriptors"]
+    }
 
 
 def test_only_what_a_policy_lets_the_gateway_call_has_a_route(tmp_path: Path) -> None:
@@ -81,6 +95,45 @@ def test_deadlines_and_retries_are_those_of_the_policy(tmp_path: Path, path: str
 
     assert action["max_stream_duration"]["max_stream_duration"] == limit
     assert action["retry_policy"]["retry_on"] == retry_on
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("prediction.v1.PredictionService/Predict", {"standard": (60, "60.000s"), "elevated": (600, "60.000s")}),
+        ("auth.v1.AuthService/GetJwks", {"anybody": (120, "60.000s")}),
+        ("trading.v1.TradingService/SubmitOrder", {}),
+    ],
+)
+def test_limits_are_those_of_the_policy(tmp_path: Path, path: str, expected: dict[str, tuple[int, str]]) -> None:
+    assert buckets(routes(rendered(tmp_path))[f"/levimesh.{path}"]) == expected
+
+
+def test_every_method_is_counted_once_here_or_by_auth(tmp_path: Path) -> None:
+    found = routes(rendered(tmp_path))
+
+    for method in exposed_methods():
+        by_auth = found[method.path]["route"]["rate_limits"]
+        assert bool(by_auth) == method.rate_limit.across_replicas
+        assert bool(buckets(found[method.path])) != bool(by_auth)
+
+
+@pytest.mark.parametrize(("scale", "expected"), [(10, 600), (0.001, 1), (0, None)])
+def test_limits_can_be_scaled(tmp_path: Path, scale: float, expected: int | None) -> None:
+    found = buckets(
+        routes(rendered(tmp_path, rate_limit_scale=scale))["/levimesh.prediction.v1.PredictionService/Predict"]
+    )
+
+    assert found.get("standard", (None,))[0] == expected
+
+
+def test_what_only_admins_may_call_can_be_limited_to_networks(tmp_path: Path) -> None:
+    found = routes(rendered(tmp_path, admin_networks=("10.0.0.0/8",)))
+    limited = {path for path, route in found.items() if "envoy.filters.http.rbac" in route["typed_per_filter_config"]}
+
+    assert limited == {method.path for method in exposed_methods() if method.for_admins}
+    assert "/levimesh.auth.v1.UserService/CreateUser" in limited
+    assert "/levimesh.auth.v1.PolicyService/GetLimits" not in limited
 
 
 def test_each_service_has_to_show_its_own_identity(tmp_path: Path) -> None:
