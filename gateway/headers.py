@@ -10,6 +10,12 @@ Config = dict[str, Any]
 
 _OWN: Config = {"remove_on_match": {"key_matcher": {"prefix": "x-levimesh-", "ignore_case": True}}}
 _INSIDE: tuple[Config, ...] = (_OWN, {"remove": "x-envoy-upstream-healthchecked-cluster"})
+_UNSPEAKABLE: Config = {
+    "remove_on_match": {
+        "key_matcher": {"safe_regex": {"regex": ".*[^a-zA-Z0-9.:-].*|.*-[bB][iI][nN]"}},
+    }
+}
+"""Sound HTTP that cannot be said in gRPC, or only in a coding of its own: services would fail at it."""
 _EXTENSIONS = "type.googleapis.com/envoy.extensions"
 _SPOOFABLE = (
     "x-forwarded-client-cert",
@@ -50,7 +56,7 @@ def without_spoofable_headers(settings: GatewaySettings) -> Config:
         "name": "envoy.http.early_header_mutation.header_mutation",
         "typed_config": {
             "@type": f"{_EXTENSIONS}.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-            "mutations": [_OWN, *({"remove": name} for name in names)],
+            "mutations": [_OWN, _UNSPEAKABLE, *({"remove": name} for name in names)],
         },
     }
 

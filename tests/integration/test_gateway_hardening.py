@@ -175,6 +175,15 @@ async def test_a_service_is_told_the_address_and_nothing_that_a_client_made_up(g
     assert not calls.headers.keys() & {"x-levimesh-anything", "x-levimesh-http-status"}
 
 
+@pytest.mark.parametrize("name", ["l~", "*", "k-yx^h", "x-some-bin", "X-Some-Bin"])
+async def test_headers_that_grpc_does_not_know_do_no_harm(gateway: Gateway, calls: Calls, name: str) -> None:
+    async with gateway.http.get("/v1/users/me", headers={**TRADER, name: "not base64!", "x-else": "kept"}) as answer:
+        assert answer.status == 200
+
+    assert name.lower() not in calls.headers
+    assert calls.headers["x-else"] == "kept"
+
+
 @pytest.mark.parametrize(("said", "status"), [("401", 401), ("400", 400), ("999", 200), ("20", 200), ("", 200)])
 async def test_a_page_has_the_status_that_its_service_says(
     gateway: Gateway, calls: Calls, said: str, status: int
