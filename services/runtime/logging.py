@@ -28,7 +28,7 @@ _SECRETS = re.compile(
 )
 _SECRET_NAME = re.compile(rf"(?i){_NAMES}$")
 _REDACTED = "[redacted]"
-_CHATTY = ("ccxt", "sqlalchemy")
+_CHATTY = {"ccxt": logging.INFO, "sqlalchemy": logging.WARNING}
 """Libraries that tell whole requests and rows when they are let: credentials and other people's data are in them."""
 
 
@@ -90,6 +90,6 @@ def configure(service: str, level: str = "INFO") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for name in _CHATTY:
-        logging.getLogger(name).setLevel(max(logging.INFO, root.level))
+    for name, least in _CHATTY.items():
+        logging.getLogger(name).setLevel(max(least, root.level))
     logging.captureWarnings(capture=True)
