@@ -1,7 +1,8 @@
 """Between the contract and the domain, for sessions and keys."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
+from uuid import UUID
 
 from google.protobuf import duration_pb2
 
@@ -65,8 +66,8 @@ def position_from(parts: Sequence[str]) -> tuple[datetime, str]:
     """The position in a page token. Raises PageTokenInvalid."""
     try:
         create_time, session_id = parts
-        return datetime.fromisoformat(create_time), session_id
-    except ValueError as error:
+        return datetime.fromisoformat(create_time).astimezone(UTC), str(UUID(session_id))
+    except (ValueError, OverflowError) as error:
         raise PageTokenInvalid("page_token is not from this listing") from error
 
 

@@ -18,6 +18,7 @@ from levimesh.auth.v1 import auth_service_pb2_grpc as pb_grpc
 from levimesh.auth.v1 import user_service_pb2, user_service_pb2_grpc
 from levimesh.policy.v1 import policy_pb2
 from services.runtime.database import open_database
+from services.runtime.pagination import encode_page_token
 from services.runtime.trust import PublishedByAuth, refresh_revocations
 from tests.auth import (
     ADMIN,
@@ -30,7 +31,7 @@ from tests.auth import (
     running_auth,
 )
 from tests.gateway import Calls, recording
-from tests.mesh import Served, bearing, error_info, serving
+from tests.mesh import A_SESSION_ID, Served, bearing, error_info, serving
 
 A_PASSWORD = "a long password"
 WITHIN = 20.0
@@ -218,6 +219,28 @@ async def test_a_refresh_token_that_was_not_given_out_is_refused(auth: RunningAu
     assert await refusal_of(auth.as_workload("gateway").RefreshSession(refresh(token))) == "REFRESH_TOKEN_INVALID"
 
 
+@pytest.mark.parametrize("username", ["a\0b", "\0", "x" * 65, ""])
+async def test_a_name_that_nobody_can_have_is_refused_as_such(auth: RunningAuth, username: str) -> None:
+    call = auth.as_workload("gateway").Login(pb.LoginRequest(username=username, password=ADMIN_PASSWORD))
+    assert await refusal_of(call) == "FIELD_VIOLATION"
+
+
+@pytest.mark.parametrize("anything", ["\0", "\ud7ff\uffff", "\u202e", "'; --", "💥" * 8])
+async def test_whatever_a_client_sends_is_answered(auth: RunningAuth, anything: str) -> None:
+    gateway = auth.as_workload("gateway")
+    calls = [
+        (
+            gateway.Login(pb.LoginRequest(username=ADMIN, password=anything, second_factor=anything)),
+            "CREDENTIALS_INVALID",
+        ),
+        (gateway.RefreshSession(refresh(anything)), "REFRESH_TOKEN_INVALID"),
+    ]
+    if "\0" not in anything:
+        calls.append((gateway.Login(pb.LoginRequest(username=anything, password=anything)), "CREDENTIALS_INVALID"))
+    for call, reason in calls:
+        assert await refusal_of(call) == reason
+
+
 async def test_a_session_that_is_not_refreshed_for_long_expires(auth: RunningAuth, clock: SetClock) -> None:
     gateway, login = auth.as_workload("gateway"), await auth.begin_session()
 
@@ -292,9 +315,19 @@ async def test_sessions_are_listed_newest_first_a_page_at_a_time(auth: RunningAu
     assert len(set(listed)) == 5
 
 
-async def test_a_page_token_that_was_not_given_out_is_refused(auth: RunningAuth) -> None:
+@pytest.mark.parametrize(
+    "page_token",
+    [
+        "bWFkZS11cA==",
+        encode_page_token(["yesterday", A_SESSION_ID], pb.ListSessionsRequest()),
+        encode_page_token(["2024-08-09T12:00:00+00:00", "nothing"], pb.ListSessionsRequest()),
+        encode_page_token(["0001-01-01T00:00:00+23:59", A_SESSION_ID], pb.ListSessionsRequest()),
+        encode_page_token(["2024-08-09T12:00:00+00:00"], pb.ListSessionsRequest()),
+    ],
+)
+async def test_a_page_token_that_was_not_given_out_is_refused(auth: RunningAuth, page_token: str) -> None:
     call = auth.as_workload("gateway").ListSessions(
-        pb.ListSessionsRequest(page_token="bWFkZS11cA=="), metadata=await auth.login()
+        pb.ListSessionsRequest(page_token=page_token), metadata=await auth.login()
     )
     assert await refusal_of(call) == "PAGE_TOKEN_INVALID"
 

@@ -31,7 +31,7 @@ from levimesh.auth.v1 import user_pb2 as levimesh_dot_auth_dot_v1_dot_user__pb2
 from levimesh.policy.v1 import policy_pb2 as levimesh_dot_policy_dot_v1_dot_policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#levimesh/auth/v1/auth_service.proto\x12\x10levimesh.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1elevimesh/auth/v1/session.proto\x1a\x1blevimesh/auth/v1/user.proto\x1a\x1flevimesh/policy/v1/policy.proto\"\x91\x01\n\x0cLoginRequest\x12%\n\x08username\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x08username\x12)\n\x08password\x18\x02 \x01(\tB\r\x80\x01\x01\xbaH\x07r\x05\x10\x01\x18\x80\x02R\x08password\x12/\n\rsecond_factor\x18\x03 \x01(\tB\n\x80\x01\x01\xbaH\x04r\x02\x18 R\x0csecondFactor\"\xd1\x02\n\rLoginResponse\x12&\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\tB\x03\x80\x01\x01R\x0b\x61\x63\x63\x65ssToken\x12\x1d\n\ntoken_type\x18\x02 \x01(\tR\ttokenType\x12\x38\n\nexpires_in\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationR\texpiresIn\x12*\n\x04user\x18\x04 \x01(\x0b\x32\x16.levimesh.auth.v1.UserR\x04user\x12(\n\rrefresh_token\x18\x05 \x01(\tB\x03\x80\x01\x01R\x0crefreshToken\x12J\n\x13refresh_expire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x11refreshExpireTime\x12\x1d\n\nsession_id\x18\x07 \x01(\tR\tsessionId\"t\n\x15RefreshSessionRequest\x12\x32\n\rrefresh_token\x18\x01 \x01(\tB\r\x80\x01\x01\xbaH\x07r\x05\x10\x01\x18\x80\x04R\x0crefreshToken\x12\'\n\nrequest_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\trequestId\"\xae\x02\n\x16RefreshSessionResponse\x12&\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\tB\x03\x80\x01\x01R\x0b\x61\x63\x63\x65ssToken\x12\x1d\n\ntoken_type\x18\x02 \x01(\tR\ttokenType\x12\x38\n\nexpires_in\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationR\texpiresIn\x12(\n\rrefresh_token\x18\x04 \x01(\tB\x03\x80\x01\x01R\x0crefreshToken\x12J\n\x13refresh_expire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x11refreshExpireTime\x12\x1d\n\nsession_id\x18\x06 \x01(\tR\tsessionId\"\x0f\n\rLogoutRequest\"\x10\n\x0eLogoutResponse\"\x19\n\x17LogoutEverywhereRequest\"A\n\x18LogoutEverywhereResponse\x12%\n\x0esessions_ended\x18\x01 \x01(\x05R\rsessionsEnded\"g\n\x13ListSessionsRequest\x12\'\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"u\n\x14ListSessionsResponse\x12\x35\n\x08sessions\x18\x01 \x03(\x0b\x32\x19.levimesh.auth.v1.SessionR\x08sessions\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"?\n\x14RevokeSessionRequest\x12\'\n\nsession_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\tsessionId\"\x17\n\x15RevokeSessionResponse\"\x10\n\x0eGetJwksRequest\"C\n\x0fGetJwksResponse\x12\x30\n\x04keys\x18\x01 \x03(\x0b\x32\x1c.levimesh.auth.v1.JsonWebKeyR\x04keys\"\x18\n\x16ListRevocationsRequest\"g\n\x17ListRevocationsResponse\x12\x1f\n\x0bsession_ids\x18\x01 \x03(\tR\nsessionIds\x12+\n\x11superseded_rights\x18\x02 \x03(\tR\x10supersededRights2\xfe\t\n\x0b\x41uthService\x12\x98\x01\n\x05Login\x12\x1e.levimesh.auth.v1.LoginRequest\x1a\x1f.levimesh.auth.v1.LoginResponse\"N\xa2\xbb\x18\x1f\x1a\x07gateway(\x01\x32\x02\x08\x05\x38\x04\x42\n\x08\n\x12\x02\x08< \x01(\x02H\x01\x82\xd3\xe4\x93\x02%\"\x0e/v1/auth/login:\x01*Z\x10\"\x0b/auth/login:\x01*\x12\xa3\x01\n\x0eRefreshSession\x12\'.levimesh.auth.v1.RefreshSessionRequest\x1a(.levimesh.auth.v1.RefreshSessionResponse\">\xa2\xbb\x18\x1f\x1a\x07gateway(\x01\x32\x02\x08\x05\x38\x02\x42\n\x08<\x12\x02\x08< \x01(\x02H\x01\x82\xd3\xe4\x93\x02\x15\"\x10/v1/auth/refresh:\x01*\x12\x81\x01\n\x06Logout\x12\x1f.levimesh.auth.v1.LogoutRequest\x1a .levimesh.auth.v1.LogoutResponse\"4\xa2\xbb\x18\x16\n\x03\x01\x02\x03\x1a\x07gateway2\x02\x08\x02\x38\x04H\x01\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/auth/logout:\x01*\x12\xaa\x01\n\x10LogoutEverywhere\x12).levimesh.auth.v1.LogoutEverywhereRequest\x1a*.levimesh.auth.v1.LogoutEverywhereResponse\"?\xa2\xbb\x18\x16\n\x03\x01\x02\x03\x1a\x07gateway2\x02\x08\x02\x38\x04H\x01\x82\xd3\xe4\x93\x02\x1f\"\x1a/v1/auth/logout-everywhere:\x01*\x12\x91\x01\n\x0cListSessions\x12%.levimesh.auth.v1.ListSessionsRequest\x1a&.levimesh.auth.v1.ListSessionsResponse\"2\xa2\xbb\x18\x1a\n\x03\x01\x02\x03\x12\x04read\x1a\x07gateway2\x02\x08\x02\x38\x01\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/sessions\x12\x9d\x01\n\rRevokeSession\x12&.levimesh.auth.v1.RevokeSessionRequest\x1a\'.levimesh.auth.v1.RevokeSessionResponse\";\xa2\xbb\x18\x16\n\x03\x01\x02\x03\x1a\x07gateway2\x02\x08\x02\x38\x03H\x01\x82\xd3\xe4\x93\x02\x1b*\x19/v1/sessions/{session_id}\x12\xa4\x01\n\x07GetJwks\x12 .levimesh.auth.v1.GetJwksRequest\x1a!.levimesh.auth.v1.GetJwksResponse\"T\xa2\xbb\x18\x32\x1a\x07gateway\"\nmarketdata\"\nprediction\"\x07trading(\x01\x32\x02\x08\x02\x38\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/.well-known/jwks.json\x12\x93\x01\n\x0fListRevocations\x12(.levimesh.auth.v1.ListRevocationsRequest\x1a).levimesh.auth.v1.ListRevocationsResponse\"+\xa2\xbb\x18\'\"\nmarketdata\"\nprediction\"\x07trading2\x02\x08\x02\x38\x01\x1a\x0c\xaa\xbb\x18\x08\n\x06\x08x\x12\x02\x08<b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#levimesh/auth/v1/auth_service.proto\x12\x10levimesh.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1elevimesh/auth/v1/session.proto\x1a\x1blevimesh/auth/v1/user.proto\x1a\x1flevimesh/policy/v1/policy.proto\"\x9d\x01\n\x0cLoginRequest\x12\x31\n\x08username\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x10\x01\x18@2\n^[^\\x00]*$R\x08username\x12)\n\x08password\x18\x02 \x01(\tB\r\x80\x01\x01\xbaH\x07r\x05\x10\x01\x18\x80\x02R\x08password\x12/\n\rsecond_factor\x18\x03 \x01(\tB\n\x80\x01\x01\xbaH\x04r\x02\x18 R\x0csecondFactor\"\xd1\x02\n\rLoginResponse\x12&\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\tB\x03\x80\x01\x01R\x0b\x61\x63\x63\x65ssToken\x12\x1d\n\ntoken_type\x18\x02 \x01(\tR\ttokenType\x12\x38\n\nexpires_in\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationR\texpiresIn\x12*\n\x04user\x18\x04 \x01(\x0b\x32\x16.levimesh.auth.v1.UserR\x04user\x12(\n\rrefresh_token\x18\x05 \x01(\tB\x03\x80\x01\x01R\x0crefreshToken\x12J\n\x13refresh_expire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x11refreshExpireTime\x12\x1d\n\nsession_id\x18\x07 \x01(\tR\tsessionId\"t\n\x15RefreshSessionRequest\x12\x32\n\rrefresh_token\x18\x01 \x01(\tB\r\x80\x01\x01\xbaH\x07r\x05\x10\x01\x18\x80\x04R\x0crefreshToken\x12\'\n\nrequest_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\trequestId\"\xae\x02\n\x16RefreshSessionResponse\x12&\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\tB\x03\x80\x01\x01R\x0b\x61\x63\x63\x65ssToken\x12\x1d\n\ntoken_type\x18\x02 \x01(\tR\ttokenType\x12\x38\n\nexpires_in\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationR\texpiresIn\x12(\n\rrefresh_token\x18\x04 \x01(\tB\x03\x80\x01\x01R\x0crefreshToken\x12J\n\x13refresh_expire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x11refreshExpireTime\x12\x1d\n\nsession_id\x18\x06 \x01(\tR\tsessionId\"\x0f\n\rLogoutRequest\"\x10\n\x0eLogoutResponse\"\x19\n\x17LogoutEverywhereRequest\"A\n\x18LogoutEverywhereResponse\x12%\n\x0esessions_ended\x18\x01 \x01(\x05R\rsessionsEnded\"g\n\x13ListSessionsRequest\x12\'\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"u\n\x14ListSessionsResponse\x12\x35\n\x08sessions\x18\x01 \x03(\x0b\x32\x19.levimesh.auth.v1.SessionR\x08sessions\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"?\n\x14RevokeSessionRequest\x12\'\n\nsession_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\tsessionId\"\x17\n\x15RevokeSessionResponse\"\x10\n\x0eGetJwksRequest\"C\n\x0fGetJwksResponse\x12\x30\n\x04keys\x18\x01 \x03(\x0b\x32\x1c.levimesh.auth.v1.JsonWebKeyR\x04keys\"\x18\n\x16ListRevocationsRequest\"g\n\x17ListRevocationsResponse\x12\x1f\n\x0bsession_ids\x18\x01 \x03(\tR\nsessionIds\x12+\n\x11superseded_rights\x18\x02 \x03(\tR\x10supersededRights2\xfe\t\n\x0b\x41uthService\x12\x98\x01\n\x05Login\x12\x1e.levimesh.auth.v1.LoginRequest\x1a\x1f.levimesh.auth.v1.LoginResponse\"N\xa2\xbb\x18\x1f\x1a\x07gateway(\x01\x32\x02\x08\x05\x38\x04\x42\n\x08\n\x12\x02\x08< \x01(\x02H\x01\x82\xd3\xe4\x93\x02%\"\x0e/v1/auth/login:\x01*Z\x10\"\x0b/auth/login:\x01*\x12\xa3\x01\n\x0eRefreshSession\x12\'.levimesh.auth.v1.RefreshSessionRequest\x1a(.levimesh.auth.v1.RefreshSessionResponse\">\xa2\xbb\x18\x1f\x1a\x07gateway(\x01\x32\x02\x08\x05\x38\x02\x42\n\x08<\x12\x02\x08< \x01(\x02H\x01\x82\xd3\xe4\x93\x02\x15\"\x10/v1/auth/refresh:\x01*\x12\x81\x01\n\x06Logout\x12\x1f.levimesh.auth.v1.LogoutRequest\x1a .levimesh.auth.v1.LogoutResponse\"4\xa2\xbb\x18\x16\n\x03\x01\x02\x03\x1a\x07gateway2\x02\x08\x02\x38\x04H\x01\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/auth/logout:\x01*\x12\xaa\x01\n\x10LogoutEverywhere\x12).levimesh.auth.v1.LogoutEverywhereRequest\x1a*.levimesh.auth.v1.LogoutEverywhereResponse\"?\xa2\xbb\x18\x16\n\x03\x01\x02\x03\x1a\x07gateway2\x02\x08\x02\x38\x04H\x01\x82\xd3\xe4\x93\x02\x1f\"\x1a/v1/auth/logout-everywhere:\x01*\x12\x91\x01\n\x0cListSessions\x12%.levimesh.auth.v1.ListSessionsRequest\x1a&.levimesh.auth.v1.ListSessionsResponse\"2\xa2\xbb\x18\x1a\n\x03\x01\x02\x03\x12\x04read\x1a\x07gateway2\x02\x08\x02\x38\x01\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/sessions\x12\x9d\x01\n\rRevokeSession\x12&.levimesh.auth.v1.RevokeSessionRequest\x1a\'.levimesh.auth.v1.RevokeSessionResponse\";\xa2\xbb\x18\x16\n\x03\x01\x02\x03\x1a\x07gateway2\x02\x08\x02\x38\x03H\x01\x82\xd3\xe4\x93\x02\x1b*\x19/v1/sessions/{session_id}\x12\xa4\x01\n\x07GetJwks\x12 .levimesh.auth.v1.GetJwksRequest\x1a!.levimesh.auth.v1.GetJwksResponse\"T\xa2\xbb\x18\x32\x1a\x07gateway\"\nmarketdata\"\nprediction\"\x07trading(\x01\x32\x02\x08\x02\x38\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/.well-known/jwks.json\x12\x93\x01\n\x0fListRevocations\x12(.levimesh.auth.v1.ListRevocationsRequest\x1a).levimesh.auth.v1.ListRevocationsResponse\"+\xa2\xbb\x18\'\"\nmarketdata\"\nprediction\"\x07trading2\x02\x08\x02\x38\x01\x1a\x0c\xaa\xbb\x18\x08\n\x06\x08x\x12\x02\x08<b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,7 +39,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'levimesh.auth.v1.auth_servi
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LOGINREQUEST'].fields_by_name['username']._loaded_options = None
-  _globals['_LOGINREQUEST'].fields_by_name['username']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_LOGINREQUEST'].fields_by_name['username']._serialized_options = b'\272H\022r\020\020\001\030@2\n^[^\\x00]*$'
   _globals['_LOGINREQUEST'].fields_by_name['password']._loaded_options = None
   _globals['_LOGINREQUEST'].fields_by_name['password']._serialized_options = b'\200\001\001\272H\007r\005\020\001\030\200\002'
   _globals['_LOGINREQUEST'].fields_by_name['second_factor']._loaded_options = None
@@ -81,37 +81,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUTHSERVICE'].methods_by_name['ListRevocations']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['ListRevocations']._serialized_options = b'\242\273\030\'\"\nmarketdata\"\nprediction\"\007trading2\002\010\0028\001'
   _globals['_LOGINREQUEST']._serialized_start=276
-  _globals['_LOGINREQUEST']._serialized_end=421
-  _globals['_LOGINRESPONSE']._serialized_start=424
-  _globals['_LOGINRESPONSE']._serialized_end=761
-  _globals['_REFRESHSESSIONREQUEST']._serialized_start=763
-  _globals['_REFRESHSESSIONREQUEST']._serialized_end=879
-  _globals['_REFRESHSESSIONRESPONSE']._serialized_start=882
-  _globals['_REFRESHSESSIONRESPONSE']._serialized_end=1184
-  _globals['_LOGOUTREQUEST']._serialized_start=1186
-  _globals['_LOGOUTREQUEST']._serialized_end=1201
-  _globals['_LOGOUTRESPONSE']._serialized_start=1203
-  _globals['_LOGOUTRESPONSE']._serialized_end=1219
-  _globals['_LOGOUTEVERYWHEREREQUEST']._serialized_start=1221
-  _globals['_LOGOUTEVERYWHEREREQUEST']._serialized_end=1246
-  _globals['_LOGOUTEVERYWHERERESPONSE']._serialized_start=1248
-  _globals['_LOGOUTEVERYWHERERESPONSE']._serialized_end=1313
-  _globals['_LISTSESSIONSREQUEST']._serialized_start=1315
-  _globals['_LISTSESSIONSREQUEST']._serialized_end=1418
-  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1420
-  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1537
-  _globals['_REVOKESESSIONREQUEST']._serialized_start=1539
-  _globals['_REVOKESESSIONREQUEST']._serialized_end=1602
-  _globals['_REVOKESESSIONRESPONSE']._serialized_start=1604
-  _globals['_REVOKESESSIONRESPONSE']._serialized_end=1627
-  _globals['_GETJWKSREQUEST']._serialized_start=1629
-  _globals['_GETJWKSREQUEST']._serialized_end=1645
-  _globals['_GETJWKSRESPONSE']._serialized_start=1647
-  _globals['_GETJWKSRESPONSE']._serialized_end=1714
-  _globals['_LISTREVOCATIONSREQUEST']._serialized_start=1716
-  _globals['_LISTREVOCATIONSREQUEST']._serialized_end=1740
-  _globals['_LISTREVOCATIONSRESPONSE']._serialized_start=1742
-  _globals['_LISTREVOCATIONSRESPONSE']._serialized_end=1845
-  _globals['_AUTHSERVICE']._serialized_start=1848
-  _globals['_AUTHSERVICE']._serialized_end=3126
+  _globals['_LOGINREQUEST']._serialized_end=433
+  _globals['_LOGINRESPONSE']._serialized_start=436
+  _globals['_LOGINRESPONSE']._serialized_end=773
+  _globals['_REFRESHSESSIONREQUEST']._serialized_start=775
+  _globals['_REFRESHSESSIONREQUEST']._serialized_end=891
+  _globals['_REFRESHSESSIONRESPONSE']._serialized_start=894
+  _globals['_REFRESHSESSIONRESPONSE']._serialized_end=1196
+  _globals['_LOGOUTREQUEST']._serialized_start=1198
+  _globals['_LOGOUTREQUEST']._serialized_end=1213
+  _globals['_LOGOUTRESPONSE']._serialized_start=1215
+  _globals['_LOGOUTRESPONSE']._serialized_end=1231
+  _globals['_LOGOUTEVERYWHEREREQUEST']._serialized_start=1233
+  _globals['_LOGOUTEVERYWHEREREQUEST']._serialized_end=1258
+  _globals['_LOGOUTEVERYWHERERESPONSE']._serialized_start=1260
+  _globals['_LOGOUTEVERYWHERERESPONSE']._serialized_end=1325
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=1327
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=1430
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1432
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1549
+  _globals['_REVOKESESSIONREQUEST']._serialized_start=1551
+  _globals['_REVOKESESSIONREQUEST']._serialized_end=1614
+  _globals['_REVOKESESSIONRESPONSE']._serialized_start=1616
+  _globals['_REVOKESESSIONRESPONSE']._serialized_end=1639
+  _globals['_GETJWKSREQUEST']._serialized_start=1641
+  _globals['_GETJWKSREQUEST']._serialized_end=1657
+  _globals['_GETJWKSRESPONSE']._serialized_start=1659
+  _globals['_GETJWKSRESPONSE']._serialized_end=1726
+  _globals['_LISTREVOCATIONSREQUEST']._serialized_start=1728
+  _globals['_LISTREVOCATIONSREQUEST']._serialized_end=1752
+  _globals['_LISTREVOCATIONSRESPONSE']._serialized_start=1754
+  _globals['_LISTREVOCATIONSRESPONSE']._serialized_end=1857
+  _globals['_AUTHSERVICE']._serialized_start=1860
+  _globals['_AUTHSERVICE']._serialized_end=3138
 # @@protoc_insertion_point(module_scope)
