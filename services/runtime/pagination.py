@@ -20,7 +20,7 @@ def decode_page_token(token: str, filters: Message) -> list[str]:
     """The position inside ``token``. Raises PageTokenInvalid when it is not a token for this listing."""
     try:
         digest, *position = json.loads(base64.b64decode(token, altchars=b"-_", validate=True))
-        genuine = digest == _digest(filters) and all(isinstance(part, str) for part in position)
+        genuine = digest == _digest(filters) and all(map(_is_text, position))
     except (binascii.Error, ValueError, TypeError):
         genuine = False
     if not genuine:
@@ -28,6 +28,11 @@ def decode_page_token(token: str, filters: Message) -> list[str]:
             "page_token is not from this listing; send the next_page_token of its last page, or none"
         )
     return [str(part) for part in position]
+
+
+def _is_text(part: object) -> bool:
+    """Whether ``part`` is something that PostgreSQL can compare texts with."""
+    return isinstance(part, str) and "\0" not in part and part.encode() is not None
 
 
 def _digest(filters: Message) -> str:

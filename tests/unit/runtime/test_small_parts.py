@@ -49,6 +49,13 @@ def test_a_made_up_page_token_is_refused(token: str) -> None:
         decode_page_token(token, pb.ListOrdersRequest())
 
 
+@pytest.mark.parametrize("part", ["a\0b", "\ud800"])
+def test_a_page_token_with_what_no_text_in_the_database_has_is_refused(part: str) -> None:
+    request = pb.ListOrdersRequest()
+    with pytest.raises(PageTokenInvalid):
+        decode_page_token(encode_page_token([part], request), request)
+
+
 def test_a_page_token_of_other_filters_is_refused() -> None:
     token = encode_page_token(["1"], pb.ListOrdersRequest(open_only=True))
     with pytest.raises(PageTokenInvalid):
