@@ -228,6 +228,27 @@ async def test_a_flipped_value_is_found_in_its_row(
     assert found.problem.startswith(problem)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [*(f"{column} = NULL" for column in FLIPS if column != "sequence"), "event_time = 'infinity'", "subject = '7'"],
+)
+async def test_a_value_that_cannot_be_is_found_in_its_row(
+    served: Served, stub: Any, postgres: Cluster, url: str, change: str
+) -> None:
+    await append(served, *(an_event(number) for number in range(LENGTH)))
+    column = change.split()[0]
+
+    await tamper(
+        postgres,
+        url,
+        f"ALTER TABLE auth.audit_events ALTER COLUMN {column} DROP NOT NULL",
+        f"UPDATE auth.audit_events SET {change} WHERE sequence = 4",  # noqa: S608 - our own text
+    )
+
+    found = await verified(stub)
+    assert (found.intact, found.broken_at) == (False, 4)
+
+
 async def test_every_column_is_among_those_that_are_flipped(engine: AsyncEngine) -> None:
     async with engine.connect() as connection:
         columns = await connection.scalars(

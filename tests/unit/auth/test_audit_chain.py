@@ -219,3 +219,12 @@ def test_anchors_that_were_changed_prove_nothing(anchors: Callable[[], Iterator[
 
     assert not found.intact
     assert problem in found.problem
+
+
+def test_an_event_without_a_time_and_without_a_hash_is_found() -> None:
+    """Neither can be computed, which must not look like agreement."""
+    links = list(CHAIN)
+    nothing: Any = None
+    links[3] = Link(4, event(4, event_time=nothing), nothing)
+
+    assert verdict(links).broken_at == 4
