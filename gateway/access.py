@@ -7,7 +7,7 @@ and answers with a token of its own, so services know no other.
 from typing import Any
 from urllib.parse import urlsplit
 
-from gateway.contracts import Method
+from gateway.contracts import EXCHANGE, Method, deadline_of
 from gateway.limits import ADDRESS, SUBJECT, TIER
 from gateway.secrets import web_tls
 from gateway.settings import ExternalIssuer, GatewaySettings
@@ -146,7 +146,7 @@ def _ext_authz() -> Config:
     return {
         "@type": f"{_FILTERS}.ext_authz.v3.ExtAuthz",
         "transport_api_version": "V3",
-        "grpc_service": {"envoy_grpc": {"cluster_name": "auth"}, "timeout": "1s"},
+        "grpc_service": {"envoy_grpc": {"cluster_name": "auth"}, "timeout": deadline_of(EXCHANGE)},
         "filter_enabled_metadata": {**ours, "invert": True},
         "allowed_headers": {"patterns": [{"exact": name} for name in (API_KEY, "authorization", ADDRESS)]},
         "metadata_context_namespaces": [JWT_AUTHN],

@@ -17,11 +17,13 @@ from levimesh.auth.v1 import (
     policy_service_pb2,
     user_service_pb2,
 )
+from levimesh.foreign.envoy.service.auth.v3 import external_auth_pb2
+from levimesh.foreign.envoy.service.ratelimit.v3 import rls_pb2
 from levimesh.marketdata.v1 import marketdata_service_pb2
 from levimesh.policy.v1 import policy_pb2
 from levimesh.prediction.v1 import prediction_service_pb2
 from levimesh.trading.v1 import trading_service_pb2
-from services.runtime.policy import Policy, RateLimit, policies
+from services.runtime.policy import Policy, RateLimit, effective_policy, policies
 
 WORKLOAD = "gateway"
 """The name by which policies admit the gateway, and the last part of its SPIFFE id."""
@@ -40,6 +42,11 @@ SERVICES: Mapping[str, tuple[ServiceDescriptor, ...]] = {
     "trading": (trading_service_pb2.DESCRIPTOR.services_by_name["TradingService"],),
 }
 """The services of each workload that the gateway reaches."""
+
+EXCHANGE = external_auth_pb2.DESCRIPTOR.services_by_name["Authorization"].methods_by_name["Check"]
+"""What auth is asked about a call that brings something other than a token of the mesh."""
+COUNT = rls_pb2.DESCRIPTOR.services_by_name["RateLimitService"].methods_by_name["ShouldRateLimit"]
+"""What auth is asked about a call that is counted for all gateways together."""
 
 _REPEATABLE = {
     policy_pb2.IDEMPOTENCY_READ_ONLY,
@@ -79,6 +86,11 @@ def exposed_methods() -> Iterator[Method]:
                 policy = by_path[f"/{service.full_name}/{method.name}"]
                 if WORKLOAD in policy.callers:
                     yield _method(workload, method, policy)
+
+
+def deadline_of(method: MethodDescriptor) -> str:
+    """How long a call of ``method`` may take, as Envoy writes it."""
+    return f"{effective_policy(method).deadline.ToTimedelta().total_seconds():.3f}s"
 
 
 def _method(workload: str, method: MethodDescriptor, policy: Policy) -> Method:

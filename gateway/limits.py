@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from gateway.contracts import Method
+from gateway.contracts import COUNT, Method, deadline_of
 from gateway.settings import GatewaySettings
 from services.runtime.policy import ELEVATED, STANDARD
 
@@ -67,13 +67,13 @@ def _counting(name: str) -> Config:
             "domain": DOMAIN,
             "stage": _STAGES[name],
             "stat_prefix": name.rpartition(".")[2],
-            "timeout": "0.5s",
+            "timeout": deadline_of(COUNT),
             "failure_mode_deny": name == REFUSING,
             "status_on_error": {"code": "ServiceUnavailable"},
             "rate_limited_as_resource_exhausted": True,
             "enable_x_ratelimit_headers": "DRAFT_VERSION_03",
             "rate_limit_service": {
-                "grpc_service": {"envoy_grpc": {"cluster_name": "auth"}, "timeout": "0.5s"},
+                "grpc_service": {"envoy_grpc": {"cluster_name": "auth"}, "timeout": deadline_of(COUNT)},
                 "transport_api_version": "V3",
             },
         },
