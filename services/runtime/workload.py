@@ -41,7 +41,9 @@ class WorkloadFiles:
         """
         follower = _Follower(self)
         return grpc.dynamic_ssl_server_credentials(
-            follower.newest(), follower.changed, require_client_authentication=True
+            follower.newest(),
+            follower.changed,  # type: ignore[arg-type] # None means unchanged, which its stubs do not know
+            require_client_authentication=True,
         )
 
     def channel_credentials(self) -> grpc.ChannelCredentials:
