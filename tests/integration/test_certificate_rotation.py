@@ -54,6 +54,7 @@ class Load:
 
     done: Counter[str] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)
+    _over: bool = False
 
     @asynccontextmanager
     async def of(self, **calls: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
@@ -61,16 +62,18 @@ class Load:
         try:
             yield
         finally:
+            self._over = True
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _repeat(self, name: str, call: Callable[[], Awaitable[object]]) -> None:
-        while True:
+        while not self._over:
             try:
                 await call()
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is what must not happen
-                self.failed.append(f"{name}: {error!r}")
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever it is, it must not happen
+                if not self._over:
+                    self.failed.append(f"{name}: {error!r}")
             self.done[name] += 1
 
 
