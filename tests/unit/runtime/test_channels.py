@@ -1,6 +1,8 @@
 """What the channels between services add to a call."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,37 @@ async def test_a_channel_shows_the_certificate_that_has_replaced_its_first_one(
             new.replace(tmp_path / "trading" / name)
 
         await marketdata.ListSymbols(pb.ListSymbolsRequest())
+
+
+async def test_a_stream_goes_on_with_the_certificate_that_it_was_opened_with(
+    certificates: Path, tmp_path: Path
+) -> None:
+    told: asyncio.Queue[pb.StreamTradesResponse] = asyncio.Queue()
+
+    async def stream(_: object) -> AsyncIterator[pb.StreamTradesResponse]:
+        while True:
+            yield await told.get()
+
+    shutil.copytree(certificates / "prediction", tmp_path / "prediction")
+    shutil.copy(certificates / "ca.pem", tmp_path)
+    servicer: Any = recording(SERVICE, Calls(), {"StreamTrades": stream})
+    async with (
+        serving({SERVICE: servicer}, certificates, workload="marketdata") as served,
+        open_channel(SERVICE, "marketdata", served.target, files_of(tmp_path, "prediction")) as channel,
+    ):
+        marketdata: Any = pb_grpc.MarketDataServiceStub(channel)
+        trades = marketdata.StreamTrades(pb.StreamTradesRequest())
+        told.put_nowait(pb.StreamTradesResponse(resume_token="before"))
+        before = await trades.read()
+
+        shutil.copy(certificates / "prediction" / "certificate.pem", tmp_path / "new")
+        (tmp_path / "new").replace(tmp_path / "prediction" / "certificate.pem")
+        await marketdata.ListSymbols(pb.ListSymbolsRequest())
+        told.put_nowait(pb.StreamTradesResponse(resume_token="after"))
+        after = await trades.read()
+        trades.cancel()
+
+    assert (before.resume_token, after.resume_token) == ("before", "after")
 
 
 def _timing(answer: Callable[[Any, Any], Awaitable[Any]], told: list[float]) -> Callable[[Any, Any], Awaitable[Any]]:
