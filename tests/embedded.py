@@ -86,14 +86,14 @@ class Mesh:
     def curl(self, path: str, *arguments: str, token: str = "", check: bool = True, patient: bool = False) -> str:
         """What `curl` prints for ``path`` of the plain listener.
 
-        A patient one does what an answer 503 asks for: it tries again in a second.
+        A patient one does what an answer 503 asks for: it tries again in a second. What ``-w`` writes comes at the end.
         """
         bearer = ["-H", f"authorization: Bearer {token}"] if token else []
         patience = ["--retry", "20", "--retry-delay", "1"] if patient else []
         with tempfile.NamedTemporaryFile("r+") as answer:  # unlike standard output, it holds the last try only
             command = ["curl", "-sS", "-N", *patience, *bearer, "-o", answer.name, *arguments, f"{self.plain}{path}"]
-            subprocess.run(command, check=check, timeout=60)  # noqa: S603 - our own arguments
-            return answer.read()
+            done = subprocess.run(command, check=check, stdout=subprocess.PIPE, text=True, timeout=60)  # noqa: S603 - our own arguments
+            return answer.read() + done.stdout
 
     def buf_curl(self, method: str, request: Mapping[str, Any], token: str = "") -> dict[str, Any]:
         """The answer of ``method`` (``levimesh.auth.v1.AuthService/Login``) to `buf curl` over TLS."""
