@@ -112,6 +112,15 @@ def _speaks_http(method: MethodDescriptor) -> bool:
     return bool(body) and method.output_type.fields_by_name[body].message_type is httpbody_pb2.HttpBody.DESCRIPTOR
 
 
+def page_paths() -> Iterator[str]:
+    """Where a browser asks for a page over REST, with whatever parameters it was sent there."""
+    for service in (service for services in SERVICES.values() for service in services):
+        for method in service.methods:
+            path = method.GetOptions().Extensions[annotations_pb2.http].get
+            if path and _speaks_http(method):
+                yield path
+
+
 def descriptor_set() -> bytes:
     """The FileDescriptorSet of every service, with the messages that the details of an error may hold."""
     files: dict[str, descriptor_pb2.FileDescriptorProto] = {}

@@ -51,8 +51,11 @@ def router() -> Config:
     return _filter("envoy.filters.http.router", "router.v3.Router", suppress_envoy_headers=True)
 
 
-def transcoder(settings: GatewaySettings, folder: Path, **stream: bool) -> Config:
-    """REST to gRPC by the contracts' ``google.api.http`` options; ``stream`` is how streams of messages are written."""
+def transcoder(settings: GatewaySettings, folder: Path, *, any_query: bool = False, **stream: bool) -> Config:
+    """REST to gRPC by the contracts' ``google.api.http`` options; ``stream`` is how streams of messages are written.
+
+    With ``any_query`` parameters that the method does not have are left out of account instead of being refused.
+    """
     return {
         "@type": f"{_TYPES}.grpc_json_transcoder.v3.GrpcJsonTranscoder",
         "proto_descriptor": str(folder / DESCRIPTORS_FILE),
@@ -62,9 +65,10 @@ def transcoder(settings: GatewaySettings, folder: Path, **stream: bool) -> Confi
         # A body must never override what the path says, and a typing error in a query must not pass unnoticed.
         "request_validation_options": {
             "reject_unknown_method": True,
-            "reject_unknown_query_parameters": True,
+            "reject_unknown_query_parameters": not any_query,
             "reject_binding_body_field_collisions": True,
         },
+        "ignore_unknown_query_parameters": any_query,
         "print_options": {
             "always_print_primitive_fields": True,
             "preserve_proto_field_names": True,

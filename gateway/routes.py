@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway.access import API_KEY, OPEN, guard_route
 from gateway.clusters import NOWHERE_CLUSTER
-from gateway.contracts import Method, exposed_methods
+from gateway.contracts import Method, exposed_methods, page_paths
 from gateway.filters import TRANSCODER, cors_policy, transcoder
 from gateway.limits import limit_route
 from gateway.pages import page_routes
@@ -99,5 +99,14 @@ def _other_routes(settings: GatewaySettings, folder: Path) -> list[Config]:
         "route": {"cluster": NOWHERE_CLUSTER},
         "typed_per_filter_config": {TRANSCODER: transcoder(settings, folder, stream_sse_style_delimited=True)},
     }
+    # An authorization server ignores what it does not know (RFC 6749, 3.1).
+    pages: list[Config] = [
+        {
+            "match": {"path": path},
+            "route": {"cluster": NOWHERE_CLUSTER},
+            "typed_per_filter_config": {TRANSCODER: transcoder(settings, folder, any_query=True)},
+        }
+        for path in page_paths()
+    ]
     rest: Config = {"match": {"prefix": "/"}, "route": {"cluster": NOWHERE_CLUSTER}}
-    return [grpc, server_sent_events, rest]
+    return [grpc, server_sent_events, *pages, rest]

@@ -95,7 +95,7 @@ _TOKEN = Form(
 _SHOW_LOGIN = Form(
     request={},
     success={"description": "The login page.", "content": _PAGE},
-    responses={"302": _BACK, "400": _REFUSED},
+    responses={"303": _BACK, "400": _REFUSED},
 )
 _AUTHORIZE = Form(
     request=_strings(
@@ -111,8 +111,16 @@ _AUTHORIZE = Form(
         password="The password.",  # noqa: S106 - says what it is
         second_factor="A code of the authenticator, or a recovery code.",
     ),
-    success={"description": "The login page again, with what was wrong.", "content": _PAGE},
-    responses={"302": _BACK, "400": _REFUSED, "401": {"description": "The login page again.", "content": _PAGE}},
+    success={"description": "Never: a login leads back to the client.", "content": _PAGE},
+    responses={
+        "303": _BACK,
+        "400": _REFUSED,
+        "401": {"description": "The login page again: who you are is not proved.", "content": _PAGE},
+        "429": {
+            "description": "RESOURCE_EXHAUSTED: RATE_LIMITED, OVERLOADED; or the login page while the name is locked.",
+            "content": {**_PAGE, "application/json": {"schema": _ERROR}},
+        },
+    },
 )
 
 _SERVICE = "levimesh.auth.v1.OAuthService"
