@@ -78,7 +78,7 @@ async def open_auth(
             AUDIT_SERVICE: auditing.servicer,
         }
         async with (
-            open_external(settings, engine, people.users, issuing.tokens, now, new_id) as external,
+            open_external(settings, engine, people.users, issuing.tokens, audit, now, new_id) as external,
             open_edge(settings, engine, people.users, issuing.tokens, external, audit, now, new_id) as edge,
         ):
             servicers[OAUTH_SERVICE] = oauth_servicer(

@@ -57,13 +57,14 @@ async def open_external(
     engine: AsyncEngine,
     users: Users,
     tokens: Tokens,
+    audit: AuditLog,
     now: Clock,
     new_id: Callable[[], UUID],
 ) -> AsyncIterator[ExchangeExternalToken]:
     """What takes the tokens of the issuers in ``settings``."""
     issuers = [(_issuer(each), each.jwks_uri, each.ca_file) for each in settings.external_issuers]
     async with open_oidc(issuers) as external:
-        yield ExchangeExternalToken(external, SqlExternalPeople(engine, new_id), users, tokens, now)
+        yield ExchangeExternalToken(external, SqlExternalPeople(engine, new_id), users, tokens, audit, now)
 
 
 def _issuer(settings: ExternalIssuer) -> Issuer:

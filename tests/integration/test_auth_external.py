@@ -151,6 +151,19 @@ async def test_the_roles_are_always_those_of_the_newest_token(outside: Outside) 
     assert list((await outside.user(own)).roles) == [policy_pb2.ROLE_VIEWER]
 
 
+async def test_who_comes_in_and_with_which_roles_is_recorded(outside: Outside) -> None:
+    await outside.admitted(outside.token("mesh-admins"))
+    await outside.admitted(outside.token("mesh-admins"))
+    await outside.admitted(outside.token("mesh-viewers"))
+
+    events = [event for event in outside.running.audit.events if event.action.startswith("external_")]
+    assert [(event.action, event.subject["roles"]) for event in events] == [
+        ("external_login", "ROLE_ADMIN"),
+        ("external_roles_changed", "ROLE_VIEWER"),
+    ]
+    assert {event.subject["issuer"] for event in events} == {outside.issuer.url}
+
+
 async def test_a_session_that_is_ended_here_stays_ended(outside: Outside) -> None:
     token = outside.token("mesh-viewers")
     own = await outside.admitted(token)

@@ -11,6 +11,7 @@ from services.auth.errors import ExternalRoleMissing, LastAdmin
 from services.auth.ports.oauth import ExternalPeople, ExternalTokens
 from services.auth.ports.sessions import Tokens
 from services.auth.ports.users import Users
+from services.runtime.audit import AuditLog
 from services.runtime.clock import Clock
 from services.runtime.tokens import SessionEnded
 
@@ -25,12 +26,19 @@ class ExchangeExternalToken:
     _REMEMBERED = 10_000
 
     def __init__(
-        self, external: ExternalTokens, people: ExternalPeople, users: Users, tokens: Tokens, now: Clock
+        self,
+        external: ExternalTokens,
+        people: ExternalPeople,
+        users: Users,
+        tokens: Tokens,
+        audit: AuditLog,
+        now: Clock,
     ) -> None:
         self._external = external
         self._people = people
         self._users = users
         self._tokens = tokens
+        self._audit = audit
         self._now = now
         self._issued: dict[Grant, tuple[datetime, AccessToken]] = {}
 
@@ -44,22 +52,34 @@ class ExchangeExternalToken:
         if not person.roles:
             raise ExternalRoleMissing
         now = self._now()
-        user = await self._user(person, now)
+        user = await self._user(person, origin, now)
         session = await self._people.session(person, user, origin, now)
         if user.disabled or not session.is_active(now) or session.user_id != user.user_id:
             raise SessionEnded("the session has ended; log in again at the issuer of the token")
+        if session.create_time == now:
+            await self._record("external_login", person, user, origin)
         grant = Grant.of_login(user, session.session_id, person.expire_time)
         return grant, self._token(grant, now)
 
-    async def _user(self, person: ExternalPerson, now: datetime) -> User:
+    async def _user(self, person: ExternalPerson, origin: Origin, now: datetime) -> User:
         user = await self._people.user(person, now)
         if user.roles == person.roles:
             return user
+        await self._record("external_roles_changed", person, user, origin)
         try:
             return await self._users.change(user.user_id, lambda known: known.with_rights(roles=person.roles))
         except LastAdmin:
             # Nobody else is left to administrate, but what the issuer has taken away is not given out here.
             return replace(user, roles=person.roles)
+
+    async def _record(self, action: str, person: ExternalPerson, user: User, origin: Origin) -> None:
+        await self._audit.record(
+            action,
+            actor=user.user_id,
+            session_id=person.session_id,
+            address=origin.address,
+            subject={"issuer": person.issuer, "roles": ", ".join(sorted(person.roles))},
+        )
 
     def _token(self, grant: Grant, now: datetime) -> AccessToken:
         known = self._issued.get(grant)
