@@ -14,7 +14,7 @@ from gateway.contracts import SERVICES, WORKLOAD
 from gateway.openapi.comments import comments_of
 from gateway.openapi.operations import bindings, operation
 from gateway.openapi.schemas import Schemas
-from gateway.openapi.statuses import ERROR, common_responses
+from gateway.openapi.statuses import ERROR, LIMIT_HEADERS, common_responses
 from levimesh.policy.v1 import policy_pb2
 
 Schema = dict[str, Any]
@@ -40,10 +40,6 @@ _SECURITY_SCHEMES = {
         "name": "x-api-key",
         "description": "The secret of an API key, from `POST /v1/api-keys`.",
     },
-}
-_RATE_LIMIT = {
-    "description": "How many calls are left, and when there are more.",
-    "schema": {"type": "string"},
 }
 _HEALTH = {
     "get": {
@@ -90,7 +86,9 @@ def document(image: descriptor_pb2.FileDescriptorSet) -> Schema:
         "components": {
             "schemas": schemas.components(),
             "securitySchemes": _SECURITY_SCHEMES,
-            "headers": {"RateLimit": _RATE_LIMIT},
+            "headers": {
+                name: {"description": meaning, "schema": {"type": "integer"}} for name, meaning in LIMIT_HEADERS.items()
+            },
             "responses": common_responses(),
         },
     }

@@ -28,6 +28,12 @@ HTTP_STATUSES: Mapping[str, int] = {
 }
 """What a gRPC status becomes over REST (the comments of google.rpc.Code)."""
 
+LIMIT_HEADERS: Mapping[str, str] = {
+    "ratelimit-limit": "How many calls there are in all.",
+    "ratelimit-remaining": "How many are left.",
+    "ratelimit-reset": "In how many seconds there are more.",
+    "retry-after": "In how many seconds another try makes sense.",
+}
 ERROR = {"application/json": {"schema": {"$ref": "#/components/schemas/google.rpc.Status"}}}
 
 _COMMON: Mapping[int, tuple[str, dict[str, list[str]]]] = {
@@ -87,5 +93,5 @@ def _described(code: int, by_status: Mapping[str, list[str]]) -> Schema:
     description = "; ".join(f"{status}: {', '.join(names)}" if names else status for status, names in by_status.items())
     response: Schema = {"description": description, "content": ERROR}
     if code == 429:
-        response["headers"] = {"RateLimit": {"$ref": "#/components/headers/RateLimit"}}
+        response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in LIMIT_HEADERS}
     return response
