@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from google.type import decimal_pb2
+from redis import Redis
 
 from levimesh.marketdata.v1 import marketdata_service_pb2 as marketdata_pb
 from levimesh.marketdata.v1 import trade_pb2
@@ -65,6 +66,9 @@ async def gateway(
     name, password = f"gateway_{secrets.token_hex(6)}", "test"
     await postgres.provide(name, {"auth": password})
     url = postgres.url("auth", password, name)
+    # Where logins are counted, by address: those of other tests came from the same.
+    with Redis.from_url(redis_server.url) as client:
+        client.flushall()
     await migrate("auth", url)
     answers: dict[str, Callable[..., Any]] = {"GetTicker": get_ticker, "SubmitOrder": submit_order}
     async with (
@@ -148,7 +152,8 @@ async def test_numbers_and_times_are_exact(gateway: Gateway, admin: dict[str, st
 async def test_a_viewer_may_not_order(gateway: Gateway, calls: Calls, admin: dict[str, str]) -> None:
     viewer = {"username": "vera", "password": "a long password"}
     await answer(gateway, "POST", "/v1/users", headers=admin, json={**viewer, "roles": ["ROLE_VIEWER"]})
-    _, login = await answer(gateway, "POST", "/v1/auth/login", json=viewer)
+    login_status, login = await answer(gateway, "POST", "/v1/auth/login", json=viewer)
+    assert login_status == 200, login
 
     status, body = await answer(
         gateway, "POST", "/v1/orders", headers={"authorization": f"Bearer {login['access_token']}"}, json=AN_ORDER
