@@ -11,6 +11,7 @@ import pytest
 
 from tests.auth import ADMIN, ADMIN_PASSWORD, auth_settings, running_auth
 from tests.gateway import Calls, Gateway, recorders, running_gateway
+from tests.issuer import AUDIENCE, IssuerKey, running_issuer
 from tests.oauth import CALLBACK, CLIENTS, REQUEST, VERIFIER
 
 PAGE = "/oauth2/authorize"
@@ -95,3 +96,37 @@ async def test_the_issuer_describes_itself_at_both_addresses(gateway: Gateway) -
         async with gateway.http.get(path) as described:
             assert described.status == 200
             assert (await described.json())["code_challenge_methods_supported"] == ["S256"]
+
+
+async def test_somebody_of_another_issuer_calls_with_the_token_from_there(
+    database_url: Callable[[str], str], redis_url: str, certificates: Path
+) -> None:
+    async with AsyncExitStack() as stack:
+        issuer = await stack.enter_async_context(running_issuer())
+        key = IssuerKey.of("RS256")
+        issuer.publish(key)
+        known = [{"issuer": issuer.url, "audience": AUDIENCE, "jwks_uri": issuer.jwks_uri, "roles": {"t": "trader"}}]
+        settings = auth_settings(database_url("auth"), redis_url=redis_url, external_issuers=known)
+        auth = await stack.enter_async_context(running_auth(settings, certificates))
+        others = await stack.enter_async_context(
+            recorders(certificates, Calls(), "marketdata", "prediction", "trading")
+        )
+        endpoints = {workload: (served.target,) for workload, served in others.items()}
+        endpoints["auth"] = (auth.served.target,)
+        bearer = {"authorization": f"Bearer {issuer.token(key, 't')}"}
+
+        async def comes_in(http: aiohttp.ClientSession) -> bool:
+            async with http.get("/v1/users/me", headers=bearer) as me:
+                return me.status == 200
+
+        running = running_gateway(certificates, endpoints, ready=comes_in, external_issuers=known)
+        http = (await stack.enter_async_context(running)).http
+
+        async with http.get("/v1/users/me", headers=bearer) as me:
+            user = (await me.json())["user"]
+        stranger = {"authorization": f"Bearer {issuer.token(key, 'unknown')}"}
+        async with http.get("/v1/users/me", headers=stranger) as refused:
+            reason = (await refused.json())["details"][0]["reason"]
+
+    assert (user["username"], user["roles"]) == ("ann-example.com", ["ROLE_TRADER"])
+    assert (refused.status, reason) == (403, "ERROR_REASON_ROLE_NOT_ALLOWED")

@@ -56,6 +56,13 @@ def test_a_port_that_is_set_reaches_everybody_who_uses_it(tmp_path: Path) -> Non
     assert found["simex"].environment["SIMEX_PORT"] == "16080"
 
 
+def test_tokens_name_the_url_of_the_gateway_as_their_issuer_for_everybody(tmp_path: Path) -> None:
+    found = topology(tmp_path, gateway_port=16443)
+
+    for service in SERVICES:
+        assert found[service].environment[f"{service.upper()}_TOKEN_ISSUER"] == "https://localhost:16443"
+
+
 def test_a_replay_is_played_by_simex_with_all_symbols_of_its_files(tmp_path: Path) -> None:
     found = topology(tmp_path, source="replay:/data")
 
