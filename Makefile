@@ -18,7 +18,7 @@ help:
 	echo "down     stop a mesh that runs in the background"
 	echo "test     run all tests"
 	echo "check    lint, types, contracts, import rules, generated code, tests: what CI runs"
-	echo "gen      generate the stubs, docs/errors.md and docs/permissions.md from the contracts"
+	echo "gen      generate the stubs, docs/errors.md, docs/permissions.md and gateway/openapi.yaml from the contracts"
 	echo "format   format code and contracts"
 	echo "bench    run the benchmarks against a running mesh of their own"
 
