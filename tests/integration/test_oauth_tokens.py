@@ -3,11 +3,14 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 import grpc
 import jwt
 import pytest
+from argon2 import PasswordHasher
 
 from levimesh.auth.v1 import api_key_pb2, api_key_service_pb2, api_key_service_pb2_grpc
 from levimesh.auth.v1 import auth_service_pb2 as auth_pb
@@ -202,6 +205,25 @@ async def test_a_code_is_good_for_a_minute(oauth: OAuth, clock: SetClock) -> Non
     assert (await oauth.exchange(early)).status == 200
     clock.move(seconds=1)
     is_refused(await oauth.exchange(late), "invalid_grant")
+
+
+async def test_sessions_that_end_while_the_password_is_checked_take_the_code_with_them(
+    database_url: Callable[[str], str], certificates: Path, clock: SetClock
+) -> None:
+    class SlowHasher(PasswordHasher):
+        def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:  # noqa: A002 - argon2 names it so
+            clock.move(seconds=20)
+            return super().verify(hash, password)
+
+    settings = auth_settings(database_url("auth"), oauth_clients=CLIENTS)
+    async with running_auth(settings, certificates, SlowHasher(1, 8, 1), now=clock) as running:
+        await running.create_admin()
+        admin = (await running.begin_session()).user.user_id
+        began = clock()
+        code = await OAuth.of(running).a_code()
+        await running.auth.sessions.sessions.end_all_of_user(admin, began + timedelta(seconds=10))
+
+        is_refused(await OAuth.of(running).exchange(code), "invalid_grant")
 
 
 async def test_an_unknown_client_gets_nothing_for_a_code(oauth: OAuth) -> None:

@@ -122,6 +122,7 @@ class Authorize:
             or "\0" in username + second_factor
         ):
             raise CredentialsInvalid
+        before = self._now()
         user = await self._authenticate(username, password, second_factor)
         tell_audit(actor=user.user_id)
         code = base64.urlsafe_b64encode(self._random_bytes(32)).rstrip(b"=").decode()
@@ -133,7 +134,8 @@ class Authorize:
                 request.code_challenge,
                 request.scope,
                 user.user_id,
-                self._now() + timedelta(seconds=CODE_SECONDS),
+                # From before the proof: whatever ends the user's sessions meanwhile makes the code worthless.
+                before + timedelta(seconds=CODE_SECONDS),
             )
         )
         return code
