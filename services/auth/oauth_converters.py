@@ -1,7 +1,6 @@
 """Between the web's forms and pages, which OAuth speaks, and the domain."""
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, unquote_plus
@@ -46,7 +45,7 @@ def client_of(headers: Mapping[str, str | bytes], form: Mapping[str, str]) -> Cl
         raise OAuthError("invalid_request", "the client proves itself twice")
     try:
         client_id, colon, secret = base64.b64decode(coded, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise OAuthError("invalid_client", "the authorization header cannot be read") from error
     if not colon or form.get("client_id", client_id) != client_id:
         raise OAuthError("invalid_client", "the authorization header is not that of the client")

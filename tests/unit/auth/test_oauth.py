@@ -90,3 +90,11 @@ def test_http_basic_holds_what_was_encoded_for_it() -> None:
     assert found == ClientSecret("lm_a:b", "s+c d")
     assert "s+c" not in repr(found)
     assert convert.client_of({"authorization": "Bearer x"}, {}) is None
+
+
+@pytest.mark.parametrize("coded", ["!!!", "\u00e9", "/w==", "bm8gY29sb24="])
+def test_an_authorization_header_that_cannot_be_read_is_that_of_no_client(coded: str) -> None:
+    with pytest.raises(OAuthError) as refused:
+        convert.client_of({"authorization": f"Basic {coded}"}, {})
+
+    assert refused.value.code == "invalid_client"
