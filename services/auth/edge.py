@@ -13,7 +13,7 @@ from services.auth import contracts
 from services.auth.adapters.api_keys import SqlApiKeys
 from services.auth.adapters.key_alarms import AuditedAlarms
 from services.auth.adapters.limits import open_call_counter
-from services.auth.adapters.recent_keys import LazyUses, RecentKeys
+from services.auth.adapters.recent_keys import KeysInTurn, LazyUses, RecentKeys
 from services.auth.ports.sessions import Tokens
 from services.auth.ports.users import Users
 from services.auth.servicers.api_keys import ApiKeyServicer, ApiKeyUseCases
@@ -61,7 +61,10 @@ async def open_edge(
 ) -> AsyncIterator[Edge]:
     """API keys in the database behind ``engine``, limits in the Redis of ``settings``."""
     keys, uses = SqlApiKeys(engine, users), LazyUses(engine)
-    authenticate = AuthenticateApiKey(RecentKeys(keys.find), uses, AuditedAlarms(audit), now)
+    in_turn, alarms = KeysInTurn(keys.find), AuditedAlarms(audit)
+    # A client keeps the token that it is given for minutes, so a key is looked up each time.
+    authenticate = AuthenticateApiKey(in_turn, uses, alarms, now)
+    authenticate_call = AuthenticateApiKey(RecentKeys(in_turn.find), uses, alarms, now)
     limited = (policy for service in contracts.MESH for policy in policies(service).values())
     allowances = Allowances(limited, settings.rate_limit_scale)
     async with open_call_counter(settings.redis_url) as counter:
@@ -75,7 +78,7 @@ async def open_edge(
             contracts.API_KEY_SERVICE: ApiKeyServicer(use_cases),
             contracts.POLICY_SERVICE: PolicyServicer(_policy(), ReadLimits(allowances, counter)),
             contracts.AUTHORIZATION: AuthorizationServicer(
-                ExchangeApiKey(authenticate, tokens, now), exchange_external
+                ExchangeApiKey(authenticate_call, tokens, now), exchange_external
             ),
             contracts.RATE_LIMIT_SERVICE: RateLimitServicer(CountCall(allowances, counter)),
         }

@@ -125,6 +125,18 @@ async def test_a_client_that_does_not_prove_itself_gets_no_token(oauth: OAuth) -
     assert all(secret not in str(event) and wrong not in str(event) for event in events)
 
 
+async def test_a_secret_gets_no_token_once_another_has_taken_its_place(oauth: OAuth) -> None:
+    key = await a_key(oauth.running)
+    client = basic(key.api_key.prefix, key.secret)
+    assert (await oauth.token(client, grant_type="client_credentials")).status == 200
+
+    stub = api_key_service_pb2_grpc.ApiKeyServiceStub(oauth.running.served.channel(KEYS))
+    request = api_key_service_pb2.RotateApiKeyRequest(key_id=key.api_key.key_id)
+    await stub.RotateApiKey(request, metadata=await oauth.running.login())
+
+    is_refused(await oauth.token(client, grant_type="client_credentials"), "invalid_client", 401)
+
+
 async def test_a_key_is_refused_from_elsewhere(oauth: OAuth) -> None:
     key = await a_key(oauth.running, "192.0.2.0/24")
     client = basic(key.api_key.prefix, key.secret)

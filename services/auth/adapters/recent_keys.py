@@ -1,4 +1,4 @@
-"""What is remembered of API keys between two calls: the key as it just was, and that it was used."""
+"""API keys as many calls at once need them: read in turn, remembered for a moment, their uses written together."""
 
 import asyncio
 import logging
@@ -30,10 +30,29 @@ class _Reading:
     answer: "asyncio.Future[StoredKey | None]"
 
 
+class KeysInTurn:
+    """Keys as they are, a few read at once: a flood of keys that nobody has does not take the database from logins."""
+
+    def __init__(self, find: Callable[[str], Awaitable[StoredKey | None]]) -> None:
+        self._find = find
+        self._reading = 0
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+
+    async def find(self, prefix: str) -> StoredKey | None:
+        if self._reading >= _WAITING:
+            raise Overloaded("too many API keys are looked up at once; try again in a second")
+        self._reading += 1
+        try:
+            async with self._turns:
+                return await self._find(prefix)
+        finally:
+            self._reading -= 1
+
+
 class RecentKeys:
     """Keys as they were at most a second ago: of many calls with one key, one in a second reads it.
 
-    Only a few are read at once, so that a flood of keys that nobody has does not take the database from logins.
+    For those who keep nothing of what they learn, such as a gateway that lets one call in.
     """
 
     def __init__(
@@ -42,8 +61,6 @@ class RecentKeys:
         self._find = find
         self._monotonic = monotonic
         self._readings: dict[str, _Reading] = {}
-        self._reading = 0
-        self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def find(self, prefix: str) -> StoredKey | None:
         now = self._monotonic()
@@ -56,7 +73,7 @@ class RecentKeys:
     def _read(self, prefix: str, now: float) -> _Reading:
         if len(self._readings) >= _REMEMBERED:
             self._readings = {name: known for name, known in self._readings.items() if now - known.began < _OLDEST}
-        reading = self._readings[prefix] = _Reading(now, asyncio.ensure_future(self._in_turn(prefix)))
+        reading = self._readings[prefix] = _Reading(now, asyncio.ensure_future(self._find(prefix)))
 
         def done(answer: "asyncio.Future[StoredKey | None]") -> None:
             if (answer.cancelled() or answer.exception() is not None) and self._readings.get(prefix) is reading:
@@ -64,16 +81,6 @@ class RecentKeys:
 
         reading.answer.add_done_callback(done)
         return reading
-
-    async def _in_turn(self, prefix: str) -> StoredKey | None:
-        if self._reading >= _WAITING:
-            raise Overloaded("too many API keys are looked up at once; try again in a second")
-        self._reading += 1
-        try:
-            async with self._turns:
-                return await self._find(prefix)
-        finally:
-            self._reading -= 1
 
 
 class LazyUses:

@@ -11,7 +11,7 @@ class OpenKeys(Protocol):
     """Where the key of a secret is found."""
 
     async def find(self, prefix: str) -> StoredKey | None:
-        """The key whose secrets begin with ``prefix``, its owner too, as both were at most a second ago."""
+        """The key whose secrets begin with ``prefix``, its owner too, as both are, or were at most a second ago."""
 
 
 class ApiKeys(Protocol):

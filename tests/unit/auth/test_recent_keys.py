@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from services.auth.adapters.recent_keys import RecentKeys
+from services.auth.adapters.recent_keys import KeysInTurn, RecentKeys
 from services.auth.domain.api_keys import StoredKey
 from services.runtime.errors import Overloaded
 from tests.unit.auth.test_api_keys import PREFIX, a_key, stored
@@ -83,7 +83,7 @@ async def test_a_failure_is_not_remembered() -> None:
 async def test_a_flood_of_keys_is_refused_and_most_of_the_database_is_left_to_others() -> None:
     database = Database()
     database.open.clear()
-    keys = RecentKeys(database.find, lambda: 0.0)
+    keys = KeysInTurn(database.find)
     flood = [asyncio.create_task(keys.find(f"lm_{number}")) for number in range(150)]
     for _ in range(10):
         await asyncio.sleep(0)
