@@ -21,6 +21,7 @@ from services.auth.errors import AddressNotAllowed, ApiKeyInvalid, ApiKeyNotFoun
 from services.auth.ports.api_keys import ApiKeys, KeyAlarms, KeyUses, OpenKeys
 from services.auth.ports.sessions import Tokens
 from services.auth.ports.users import Users
+from services.auth.use_cases.reissuing import ReissuedTokens
 from services.runtime.clock import Clock
 from services.runtime.errors import FieldViolations
 
@@ -151,29 +152,15 @@ class AuthenticateApiKey:
 class ExchangeApiKey:
     """Give a token for a secret: while nothing has changed, the same for many calls."""
 
-    _REMAINING = timedelta(seconds=60)
-    _REMEMBERED = 10_000
-
     def __init__(self, authenticate: AuthenticateApiKey, tokens: Tokens, now: Clock) -> None:
         self._authenticate = authenticate
-        self._tokens = tokens
+        self._tokens = ReissuedTokens(tokens)
         self._now = now
-        self._issued: dict[Grant, tuple[datetime, AccessToken]] = {}
 
     async def __call__(self, secret: str, address: str) -> tuple[Grant, AccessToken]:
         """What the token says, and the token. Raises as AuthenticateApiKey does."""
         grant = await self._authenticate(secret, address)
-        now = self._now()
-        known = self._issued.get(grant)
-        if known is not None and now < known[0]:
-            return grant, known[1]
-        token = self._tokens.issue(grant, now)
-        if len(self._issued) >= self._REMEMBERED:
-            self._issued = {each: issued for each, issued in self._issued.items() if now < issued[0]}
-        if len(self._issued) >= self._REMEMBERED:
-            self._issued.clear()
-        self._issued[grant] = (now + timedelta(seconds=token.seconds) - self._REMAINING, token)
-        return grant, token
+        return grant, self._tokens.issue(grant, self._now())
 
 
 def _networks(asked: Sequence[str]) -> tuple[str, ...]:

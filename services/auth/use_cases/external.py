@@ -1,7 +1,7 @@
 """What is done for people whom other issuers vouch for."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from services.auth.domain.external import ExternalPerson
 from services.auth.domain.sessions import Origin
@@ -11,6 +11,7 @@ from services.auth.errors import ExternalRoleMissing, LastAdmin
 from services.auth.ports.oauth import ExternalPeople, ExternalTokens
 from services.auth.ports.sessions import Tokens
 from services.auth.ports.users import Users
+from services.auth.use_cases.reissuing import ReissuedTokens
 from services.runtime.audit import AuditLog
 from services.runtime.clock import Clock
 from services.runtime.tokens import SessionEnded
@@ -21,9 +22,6 @@ class ExchangeExternalToken:
 
     The issuer decides which roles the person has; their session here ends like any other.
     """
-
-    _REMAINING = timedelta(seconds=60)
-    _REMEMBERED = 10_000
 
     def __init__(
         self,
@@ -37,10 +35,9 @@ class ExchangeExternalToken:
         self._external = external
         self._people = people
         self._users = users
-        self._tokens = tokens
+        self._tokens = ReissuedTokens(tokens)
         self._audit = audit
         self._now = now
-        self._issued: dict[Grant, tuple[datetime, AccessToken]] = {}
 
     async def __call__(self, token: str, origin: Origin) -> tuple[Grant, AccessToken]:
         """What the token says, and the token.
@@ -59,7 +56,7 @@ class ExchangeExternalToken:
         if session.create_time == now:
             await self._record("external_login", person, user, origin)
         grant = Grant.of_login(user, session.session_id, person.expire_time)
-        return grant, self._token(grant, now)
+        return grant, self._tokens.issue(grant, now)
 
     async def _user(self, person: ExternalPerson, origin: Origin, now: datetime) -> User:
         user = await self._people.user(person, now)
@@ -80,13 +77,3 @@ class ExchangeExternalToken:
             address=origin.address,
             subject={"issuer": person.issuer, "roles": ", ".join(sorted(person.roles))},
         )
-
-    def _token(self, grant: Grant, now: datetime) -> AccessToken:
-        known = self._issued.get(grant)
-        if known is not None and now < known[0]:
-            return known[1]
-        token = self._tokens.issue(grant, now)
-        if len(self._issued) >= self._REMEMBERED:
-            self._issued = {each: issued for each, issued in self._issued.items() if now < issued[0]}
-        self._issued[grant] = (now + timedelta(seconds=token.seconds) - self._REMAINING, token)
-        return token
