@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -10,9 +11,11 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.auth.adapters.external_people import SqlExternalPeople
 from services.auth.adapters.revocations import SqlRevocations, revoke
 from services.auth.adapters.sessions import SqlSessions
 from services.auth.adapters.users import SqlUsers
+from services.auth.domain.external import ExternalPerson
 from services.auth.domain.sessions import Exchange, Origin, Session, SessionRules
 from services.auth.domain.users import Account, Role, User
 from services.runtime.database import open_database
@@ -38,6 +41,10 @@ def sessions(engine: AsyncEngine) -> SqlSessions:
 
 def a_session(at: datetime = NOON) -> Session:
     return Session.begun(str(uuid4()), ANN, at, Origin("203.0.113.7", "a browser"), RULES)
+
+
+def a_person(expire_time: datetime) -> ExternalPerson:
+    return ExternalPerson("https://id.example.com", "1", "bob", frozenset({Role.VIEWER}), str(uuid4()), expire_time)
 
 
 async def count(engine: AsyncEngine, what: str) -> int:
@@ -115,6 +122,34 @@ async def test_what_is_of_no_use_any_more_is_forgotten(sessions: SqlSessions, en
     assert await count(engine, "sessions") == 1
     await sessions.forget(NOON + timedelta(days=16))
     assert (await count(engine, "sessions"), await count(engine, "refresh_tokens")) == (0, 0)
+
+
+async def test_a_login_at_another_issuer_that_was_ended_stays_so_as_long_as_its_tokens_live(
+    sessions: SqlSessions, engine: AsyncEngine
+) -> None:
+    people, person = SqlExternalPeople(engine, uuid4), a_person(NOON + timedelta(days=7))
+    user = await people.user(person, NOON)
+    await people.session(person, user, Origin("", ""), NOON)
+    await sessions.end(person.session_id, user.user_id, NOON)
+
+    await sessions.forget(NOON + timedelta(days=7))
+    assert not (await people.session(person, user, Origin("", ""), NOON + timedelta(days=7))).is_active(NOON)
+    await sessions.forget(NOON + timedelta(days=9))
+    assert await count(engine, "sessions") == 0
+
+
+async def test_all_sessions_are_those_at_other_issuers_too_whose_next_token_is_still_to_come(
+    sessions: SqlSessions, engine: AsyncEngine
+) -> None:
+    people, person = SqlExternalPeople(engine, uuid4), a_person(NOON + A_MINUTE)
+    user = await people.user(person, NOON)
+    await people.session(person, user, Origin("", ""), NOON)
+
+    assert await sessions.end_all_of_user(user.user_id, NOON + 2 * A_MINUTE) == 1
+
+    later = NOON + 3 * A_MINUTE
+    renewed = await people.session(replace(person, expire_time=NOON + 10 * A_MINUTE), user, Origin("", ""), later)
+    assert not renewed.is_active(later)
 
 
 async def test_what_is_revoked_is_listed_for_as_long_as_its_tokens_may_live(engine: AsyncEngine) -> None:

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, Update, delete, func, insert, select, tuple_, update
+from sqlalchemy import Row, Update, delete, exists, func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.auth.adapters.revocations import revoke
@@ -18,6 +18,8 @@ from services.runtime.audit import AuditLog, Outcome
 
 _KEPT_AFTER_ITS_END = timedelta(days=1)
 _NOT_ENDED = sessions.c.end_time.is_(None)
+_AT_ANOTHER_ISSUER = ~exists().where(refresh_tokens.c.session_id == sessions.c.session_id)
+"""A login there has no refresh token of ours; it goes on with whatever token its issuer gives out next."""
 
 
 class SqlSessions:
@@ -52,7 +54,8 @@ class SqlSessions:
             return False if known else None
 
     async def end_all_of_user(self, user_id: str, now: datetime, *, but: str | None = None) -> int:
-        theirs = update(sessions).where(sessions.c.user_id == user_id, sessions.c.expire_time > now)
+        theirs = update(sessions).where(sessions.c.user_id == user_id)
+        theirs = theirs.where((sessions.c.expire_time > now) | _AT_ANOTHER_ISSUER)
         if but is not None:
             theirs = theirs.where(sessions.c.session_id != but)
         the_user = update(users).where(users.c.user_id == user_id).values(sessions_end_time=now)
@@ -77,8 +80,8 @@ class SqlSessions:
         async with self._engine.begin() as connection:
             await connection.execute(update(refresh_tokens).where(*too_late).values(answer=None))
         async with self._engine.begin() as connection:
-            over = (sessions.c.expire_time < long_ago) | (sessions.c.end_time < long_ago)
-            await connection.execute(delete(sessions).where(over))
+            expired, ended = sessions.c.expire_time < long_ago, sessions.c.end_time < long_ago
+            await connection.execute(delete(sessions).where(expired | (ended & ~_AT_ANOTHER_ISSUER)))
 
 
 class PresentedInSql:
