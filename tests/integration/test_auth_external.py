@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import jwt
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 from jwt.utils import base64url_encode
 
 from levimesh.auth.v1 import auth_service_pb2 as pb
@@ -162,6 +163,21 @@ async def test_who_comes_in_and_with_which_roles_is_recorded(outside: Outside) -
         ("external_roles_changed", "ROLE_VIEWER"),
     ]
     assert {event.subject["issuer"] for event in events} == {outside.issuer.url}
+
+
+async def test_the_last_admin_keeps_the_role_and_gets_no_token_for_it(outside: Outside) -> None:
+    own = await outside.admitted(outside.token("mesh-admins"))
+    root = (await outside.running.begin_session()).user
+    demotion = user_service.UpdateUserRequest(
+        user_id=root.user_id, roles=[policy_pb2.ROLE_VIEWER], update_mask=FieldMask(paths=["roles"])
+    )
+    await outside.running.users().UpdateUser(demotion, metadata=own)
+
+    checks = [await outside.check(outside.token("mesh-viewers")) for _ in range(3)]
+
+    assert [checked.claims["roles"] for checked in checks] == [["ROLE_VIEWER"]] * 3
+    assert list((await outside.user(own)).roles) == [policy_pb2.ROLE_ADMIN]
+    assert not [event for event in outside.running.audit.events if event.action == "external_roles_changed"]
 
 
 async def test_a_session_that_is_ended_here_stays_ended(outside: Outside) -> None:

@@ -62,12 +62,13 @@ class ExchangeExternalToken:
         user = await self._people.user(person, now)
         if user.roles == person.roles:
             return user
-        await self._record("external_roles_changed", person, user, origin)
         try:
-            return await self._users.change(user.user_id, lambda known: known.with_rights(roles=person.roles))
+            changed = await self._users.change(user.user_id, lambda known: known.with_rights(roles=person.roles))
         except LastAdmin:
             # Nobody else is left to administrate, but what the issuer has taken away is not given out here.
             return replace(user, roles=person.roles)
+        await self._record("external_roles_changed", person, user, origin)
+        return changed
 
     async def _record(self, action: str, person: ExternalPerson, user: User, origin: Origin) -> None:
         await self._audit.record(
