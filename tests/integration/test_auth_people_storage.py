@@ -101,7 +101,7 @@ async def test_a_hash_is_renewed_only_in_place_of_the_one_that_was_read(users: S
     assert await users.set_password_hash(ANN, "another", instead_of="a hash")
     assert not await users.set_password_hash(ANN, "a third", instead_of="a hash")
 
-    account = await users.account(ANN)
+    account = await users.by_name("ann")
     assert account is not None
     assert account.password_hash == "another"
 

@@ -45,9 +45,6 @@ class SqlUsers:
         account = await self._one(users.c.user_id == user_id)
         return None if account is None else account.user
 
-    async def account(self, user_id: str) -> Account | None:
-        return await self._one(users.c.user_id == user_id)
-
     async def page(self, after: str, limit: int) -> Sequence[User]:
         async with self._engine.connect() as connection:
             found = await connection.execute(select_users().where(_name > after).order_by(_name).limit(limit))

@@ -22,9 +22,6 @@ class Users(Protocol):
     async def by_id(self, user_id: str) -> User | None:
         """The user with this id."""
 
-    async def account(self, user_id: str) -> Account | None:
-        """The account of the user with this id."""
-
     async def page(self, after: str, limit: int) -> Sequence[User]:
         """At most ``limit`` users by user name, those after ``after`` ("" for the first)."""
 
