@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import grpc
 import pytest
@@ -16,6 +17,7 @@ from levimesh.auth.v1 import api_key_pb2, user_service_pb2
 from levimesh.auth.v1 import api_key_service_pb2 as pb
 from levimesh.policy.v1 import policy_pb2
 from services.runtime.database import open_database
+from services.runtime.pagination import encode_page_token
 from services.runtime.timestamps import from_pb
 from tests.api_keys import HOME, Checked, Programs, a_check, running_programs
 from tests.auth import auth_settings
@@ -312,10 +314,12 @@ async def test_keys_are_listed_by_pages_the_newest_first(programs: Programs) -> 
             break
 
     assert found == names[::-1]
-    refused = await refusal(
-        programs.keys().ListApiKeys(pb.ListApiKeysRequest(page_token="bogus"), metadata=programs.ann)
-    )
-    assert refused == (grpc.StatusCode.INVALID_ARGUMENT, "PAGE_TOKEN_INVALID")
+    impossible = encode_page_token(["0001-01-01T00:00:00+23:59", str(uuid4())], pb.ListApiKeysRequest())
+    for token in ("bogus", impossible):
+        refused = await refusal(
+            programs.keys().ListApiKeys(pb.ListApiKeysRequest(page_token=token), metadata=programs.ann)
+        )
+        assert refused == (grpc.StatusCode.INVALID_ARGUMENT, "PAGE_TOKEN_INVALID")
 
 
 async def test_when_a_key_was_used_is_known_to_the_minute(

@@ -25,6 +25,7 @@ from services.runtime import timestamps
 from services.runtime.audit_outbox import open_audit_log
 from services.runtime.clock import utc_now
 from services.runtime.database import open_database
+from services.runtime.pagination import encode_page_token
 from services.stack.postgres import Cluster
 from tests.auth import ADMIN, ADMIN_PASSWORD, auth_settings, running_auth
 from tests.mesh import Served, a_token, bearing, error_info, serving
@@ -371,6 +372,14 @@ async def test_a_page_token_is_good_for_its_filters_only(served: Served, stub: A
 
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await listed(stub, actor="bob", page_token=page.next_page_token)
+
+    assert error_info(refused.value).reason == "ERROR_REASON_PAGE_TOKEN_INVALID"
+
+
+@pytest.mark.parametrize("position", [[], ["1", "2"], ["one"], ["0"], ["-1"], ["٣"], ["9" * 19], ["9" * 300]])
+async def test_a_page_token_that_was_not_given_out_is_refused(stub: Any, position: list[str]) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await listed(stub, page_token=encode_page_token(position, pb.ListAuditEventsRequest()))
 
     assert error_info(refused.value).reason == "ERROR_REASON_PAGE_TOKEN_INVALID"
 

@@ -13,6 +13,7 @@ from google.rpc import error_details_pb2
 from levimesh.auth.v1 import auth_service_pb2 as pb
 from levimesh.auth.v1 import user_service_pb2 as user_pb
 from levimesh.policy.v1 import policy_pb2
+from services.runtime.pagination import encode_page_token
 from tests.auth import ADMIN, ADMIN_PASSWORD, RunningAuth, auth_settings, running_auth
 from tests.mesh import bearing, details_of, error_info
 
@@ -167,9 +168,12 @@ async def test_users_are_listed_by_name_a_page_at_a_time(auth: RunningAuth) -> N
     assert rest.next_page_token == ""
 
 
-async def test_a_page_token_that_was_not_given_out_is_refused(auth: RunningAuth) -> None:
+@pytest.mark.parametrize(
+    "page_token", ["made-up", *(encode_page_token(each, user_pb.ListUsersRequest()) for each in ([], ["ann", "bob"]))]
+)
+async def test_a_page_token_that_was_not_given_out_is_refused(auth: RunningAuth, page_token: str) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await auth.users().ListUsers(user_pb.ListUsersRequest(page_token="made-up"), metadata=await auth.login())
+        await auth.users().ListUsers(user_pb.ListUsersRequest(page_token=page_token), metadata=await auth.login())
 
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert error_info(refused.value).reason == "ERROR_REASON_PAGE_TOKEN_INVALID"

@@ -1,9 +1,7 @@
 """ApiKeyService: wire in, wire out."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 import grpc
 
@@ -12,9 +10,9 @@ from levimesh.auth.v1 import api_key_service_pb2_grpc as pb_grpc
 from services.auth import converters
 from services.auth import edge_converters as convert
 from services.auth.domain.users import Role
-from services.auth.use_cases.api_keys import CreateApiKey, ListApiKeys, Place, RevokeApiKey, RotateApiKey
+from services.auth.session_converters import position_from
+from services.auth.use_cases.api_keys import CreateApiKey, ListApiKeys, RevokeApiKey, RotateApiKey
 from services.runtime.audit import tell_audit
-from services.runtime.errors import PageTokenInvalid
 from services.runtime.identity import current_user
 from services.runtime.pagination import decode_page_token, encode_page_token
 
@@ -53,7 +51,8 @@ class ApiKeyServicer(pb_grpc.ApiKeyServiceServicer):
 
     async def ListApiKeys(self, request: pb.ListApiKeysRequest, context: Context) -> pb.ListApiKeysResponse:
         size = request.page_size or _PAGE_SIZE
-        keys, go_on = await self._do.list(current_user().user_id, _place(request), size)
+        after = position_from(decode_page_token(request.page_token, request)) if request.page_token else None
+        keys, go_on = await self._do.list(current_user().user_id, after, size)
         return pb.ListApiKeysResponse(
             api_keys=map(convert.api_key_to_pb, keys),
             next_page_token="" if go_on is None else encode_page_token([go_on[0].isoformat(), go_on[1]], request),
@@ -67,15 +66,3 @@ class ApiKeyServicer(pb_grpc.ApiKeyServiceServicer):
         caller = current_user()
         await self._do.revoke(request.key_id, None if Role.ADMIN in caller.roles else caller.user_id)
         return pb.RevokeApiKeyResponse()
-
-
-def _place(request: pb.ListApiKeysRequest) -> Place | None:
-    if not request.page_token:
-        return None
-    try:
-        made, key_id = decode_page_token(request.page_token, request)
-        return datetime.fromisoformat(made), str(UUID(key_id))
-    except ValueError as error:
-        raise PageTokenInvalid(
-            "page_token is not from this listing; send the next_page_token of its last page"
-        ) from error

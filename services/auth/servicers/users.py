@@ -9,6 +9,7 @@ from levimesh.auth.v1 import user_service_pb2 as pb
 from levimesh.auth.v1 import user_service_pb2_grpc as pb_grpc
 from services.auth import converters as convert
 from services.auth.use_cases import passwords, second_factors, users
+from services.runtime.errors import PageTokenInvalid
 from services.runtime.identity import current_user
 from services.runtime.pagination import decode_page_token, encode_page_token
 
@@ -56,8 +57,7 @@ class UserServicer(pb_grpc.UserServiceServicer):
         return pb.GetUserResponse(user=convert.user_to_pb(await self._do.get_user(request.user_id)))
 
     async def ListUsers(self, request: pb.ListUsersRequest, context: Context) -> pb.ListUsersResponse:
-        (after,) = decode_page_token(request.page_token, request) if request.page_token else ("",)
-        found, go_on_after = await self._do.list_users(after, request.page_size or _PAGE_SIZE)
+        found, go_on_after = await self._do.list_users(_after(request), request.page_size or _PAGE_SIZE)
         return pb.ListUsersResponse(
             users=map(convert.user_to_pb, found),
             next_page_token=encode_page_token([go_on_after], request) if go_on_after else "",
@@ -107,3 +107,13 @@ class UserServicer(pb_grpc.UserServiceServicer):
     ) -> pb.CreateFirstAdminResponse:
         user = await self._do.create_first_admin(request.username, request.password)
         return pb.CreateFirstAdminResponse(user=convert.user_to_pb(user))
+
+
+def _after(request: pb.ListUsersRequest) -> str:
+    """The name after which the page begins."""
+    if not request.page_token:
+        return ""
+    match decode_page_token(request.page_token, request):
+        case [name]:
+            return name
+    raise PageTokenInvalid("page_token is not from this listing")
