@@ -17,7 +17,7 @@ from services.prediction.serving import Serving
 from services.prediction.use_cases.read_models import GetModel
 from services.runtime.broadcast import Broadcast
 from services.runtime.journal import Entry
-from services.runtime.pagination import decode_page_token, encode_page_token
+from services.runtime.pagination import decode_number, encode_page_token
 from services.runtime.streaming import stream_responses
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -39,7 +39,7 @@ class PredictionServicer(pb_grpc.PredictionServiceServicer):
         return pb.PredictResponse(prediction=convert.prediction_to_pb(self.serving.latest(request.symbol)))
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
-        before = int(decode_page_token(request.page_token, request)[0]) if request.page_token else None
+        before = decode_number(request.page_token, request)
         page = await self.registry.newest(request.page_size or _PAGE_SIZE, before)
         return pb.ListModelsResponse(
             models=[convert.model_to_pb(model) for model in page.models],

@@ -4,11 +4,15 @@ import base64
 import binascii
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 
 from google.protobuf.message import Message
 
 from services.runtime.errors import PageTokenInvalid
+
+_NUMBER = re.compile(r"[1-9][0-9]{0,17}")
+"""As many as PostgreSQL can count."""
 
 
 def encode_page_token(position: Sequence[str], filters: Message) -> str:
@@ -28,6 +32,16 @@ def decode_page_token(token: str, filters: Message) -> list[str]:
             "page_token is not from this listing; send the next_page_token of its last page, or none"
         )
     return [str(part) for part in position]
+
+
+def decode_number(token: str, filters: Message) -> int | None:
+    """The number, from 1 on, that is the position inside ``token``; None without a token. Raises PageTokenInvalid."""
+    if not token:
+        return None
+    match decode_page_token(token, filters):
+        case [number] if _NUMBER.fullmatch(number):
+            return int(number)
+    raise PageTokenInvalid("page_token is not from this listing; send the next_page_token of its last page, or none")
 
 
 def _is_text(part: object) -> bool:

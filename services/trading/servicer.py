@@ -14,7 +14,7 @@ from levimesh.trading.v1 import trading_service_pb2_grpc as pb_grpc
 from services.runtime.broadcast import Broadcast
 from services.runtime.identity import current_user
 from services.runtime.journal import Entry
-from services.runtime.pagination import decode_page_token, encode_page_token
+from services.runtime.pagination import decode_number, encode_page_token
 from services.runtime.streaming import stream_responses
 from services.trading import converters as convert
 from services.trading.domain.accounts import account_id_of
@@ -110,7 +110,7 @@ def _orders_event(entries: Sequence[Entry]) -> Mapping[str, Message]:
 
 
 def _before(request: pb.ListOrdersRequest | pb.ListFillsRequest) -> int | None:
-    return int(decode_page_token(request.page_token, request)[0]) if request.page_token else None
+    return decode_number(request.page_token, request)
 
 
 def _next_page(before: int | None, request: pb.ListOrdersRequest | pb.ListFillsRequest) -> str:

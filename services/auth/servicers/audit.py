@@ -1,6 +1,5 @@
 """AuditService: wire in, wire out."""
 
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -11,14 +10,12 @@ from levimesh.auth.v1 import audit_service_pb2_grpc as pb_grpc
 from services.auth import audit_converters as convert
 from services.auth.domain.audit import AuditEvent
 from services.auth.use_cases.audit import ListAuditEvents, VerifyAuditChain
-from services.runtime.errors import PageTokenInvalid
 from services.runtime.identity import current_caller
-from services.runtime.pagination import decode_page_token, encode_page_token
+from services.runtime.pagination import decode_number, encode_page_token
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 _PAGE_SIZE = 100
-_SEQUENCE = re.compile(r"[1-9][0-9]{0,17}")
 
 
 class AuditServicer(pb_grpc.AuditServiceServicer):
@@ -42,8 +39,9 @@ class AuditServicer(pb_grpc.AuditServiceServicer):
         return pb.AppendAuditEventsResponse()
 
     async def ListAuditEvents(self, request: pb.ListAuditEventsRequest, context: Context) -> pb.ListAuditEventsResponse:
+        before = decode_number(request.page_token, request)
         links, go_on_before = await self._list_events(
-            convert.filter_from_pb(request), _before(request), request.page_size or _PAGE_SIZE
+            convert.filter_from_pb(request), before, request.page_size or _PAGE_SIZE
         )
         return pb.ListAuditEventsResponse(
             events=map(convert.link_to_pb, links),
@@ -54,13 +52,3 @@ class AuditServicer(pb_grpc.AuditServiceServicer):
         self, request: pb.VerifyAuditChainRequest, context: Context
     ) -> pb.VerifyAuditChainResponse:
         return convert.verdict_to_pb(await self._verify_chain())
-
-
-def _before(request: pb.ListAuditEventsRequest) -> int | None:
-    """The number before which the page begins."""
-    if not request.page_token:
-        return None
-    match decode_page_token(request.page_token, request):
-        case [number] if _SEQUENCE.fullmatch(number):
-            return int(number)
-    raise PageTokenInvalid("page_token is not from this listing")
