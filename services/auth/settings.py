@@ -23,9 +23,9 @@ class AuthSettings(ServiceSettings):
     """32 random bytes in base64, by which signing keys and the secrets of authenticators are encrypted where they are
     stored. Without it they are lost, and every token and second factor with them."""
     previous_key_encryption_keys: SecretStr = SecretStr("")
-    """Earlier ones, with commas in between. What they encrypted is opened with them, and encrypted anew at the start and
-    when the file of the key changes. To change the key, first name the new one here on every replica, then exchange the
-    two, then take the old one away."""
+    """Earlier ones, with commas in between. What they encrypted is opened with them, and encrypted anew at the start
+    and when the file of the key changes. To change the key, first name the new one here on every replica, then exchange
+    the two, then take the old one away."""
     signing_key_days: float = Field(default=30, gt=0)
     """How long a key signs access tokens before the next one does."""
     signing_key_overlap_seconds: int = Field(default=600, ge=120)

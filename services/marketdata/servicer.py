@@ -1,7 +1,6 @@
 """The MarketDataService of the contract."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from datetime import datetime
 from typing import Any
 
 import grpc
@@ -14,7 +13,7 @@ from services.marketdata.domain.market import Interval
 from services.marketdata.domain.series import Progress
 from services.marketdata.use_cases import GetCandles, GetTicker
 from services.runtime.broadcast import Broadcast
-from services.runtime.pagination import decode_page_token, encode_page_token
+from services.runtime.pagination import decode_time, encode_page_token
 from services.runtime.streaming import stream_responses
 
 _DEFAULT_PAGE_SIZE = 500
@@ -47,7 +46,7 @@ class MarketDataServicer(pb_grpc.MarketDataServiceServicer):
     async def GetCandles(self, request: pb.GetCandlesRequest, context: Context) -> pb.GetCandlesResponse:
         start, end = convert.span_from_pb(request)
         if request.page_token:
-            start = datetime.fromisoformat(decode_page_token(request.page_token, request)[0])
+            start = decode_time(request.page_token, request)
         interval = convert.interval_from_pb(request.interval)
         page = await self._get_candles(request.symbol, interval, start, end, request.page_size or _DEFAULT_PAGE_SIZE)
         token = "" if page.next_start is None else encode_page_token([page.next_start.isoformat()], request)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from datetime import datetime
 
 from google.protobuf.message import Message
 
@@ -13,6 +14,7 @@ from services.runtime.errors import PageTokenInvalid
 
 _NUMBER = re.compile(r"[1-9][0-9]{0,17}")
 """As many as PostgreSQL can count."""
+_NOT_OURS = "page_token is not from this listing; send the next_page_token of its last page, or none"
 
 
 def encode_page_token(position: Sequence[str], filters: Message) -> str:
@@ -28,9 +30,7 @@ def decode_page_token(token: str, filters: Message) -> list[str]:
     except (binascii.Error, ValueError, TypeError):
         genuine = False
     if not genuine:
-        raise PageTokenInvalid(
-            "page_token is not from this listing; send the next_page_token of its last page, or none"
-        )
+        raise PageTokenInvalid(_NOT_OURS)
     return [str(part) for part in position]
 
 
@@ -41,7 +41,19 @@ def decode_number(token: str, filters: Message) -> int | None:
     match decode_page_token(token, filters):
         case [number] if _NUMBER.fullmatch(number):
             return int(number)
-    raise PageTokenInvalid("page_token is not from this listing; send the next_page_token of its last page, or none")
+    raise PageTokenInvalid(_NOT_OURS)
+
+
+def decode_time(token: str, filters: Message) -> datetime:
+    """The moment that is the position inside ``token``. Raises PageTokenInvalid."""
+    try:
+        (position,) = decode_page_token(token, filters)
+        moment = datetime.fromisoformat(position)
+    except ValueError as error:
+        raise PageTokenInvalid(_NOT_OURS) from error
+    if moment.tzinfo is None:
+        raise PageTokenInvalid(_NOT_OURS)
+    return moment
 
 
 def _is_text(part: object) -> bool:
