@@ -8,6 +8,7 @@ fifth longer than without them. Rounds with and without are interleaved, and the
 
 import asyncio
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -160,45 +161,72 @@ async def _milliseconds(call: Call) -> float:
 
 async def _storm(mesh: Mesh) -> tuple[list[float], list[float], list[float]]:
     """Milliseconds of SubmitOrder in quiet, of SubmitOrder while LOGINS logins run, and of those logins."""
-    async with Client.connect(mesh.profile) as client:
+    with _crowd(mesh) as log_in:
+        async with Client.connect(mesh.profile) as client:
+            return await _orders_and_logins(client, log_in)
 
-        async def submit() -> None:
-            await client.trading.SubmitOrder(
-                trading_service_pb2.SubmitOrderRequest(
-                    client_order_id=str(uuid.uuid4()),
-                    symbol=SYMBOL,
-                    side=order_pb2.SIDE_BUY,
-                    type=order_pb2.ORDER_TYPE_MARKET,
-                    quantity=to_pb(_QUANTITY),
-                )
+
+async def _orders_and_logins(
+    client: Client, log_in: Callable[[], list[float]]
+) -> tuple[list[float], list[float], list[float]]:
+    async def submit() -> None:
+        await client.trading.SubmitOrder(
+            trading_service_pb2.SubmitOrderRequest(
+                client_order_id=str(uuid.uuid4()),
+                symbol=SYMBOL,
+                side=order_pb2.SIDE_BUY,
+                type=order_pb2.ORDER_TYPE_MARKET,
+                quantity=to_pb(_QUANTITY),
             )
+        )
 
-        quiet: list[float] = []
-        stormy: list[float] = []
-        logins: list[float] = []
-        for _ in range(WARM_UP):
-            await submit()
-        for _ in range(STORMS):
-            storm = asyncio.create_task(asyncio.to_thread(_logins, mesh))
-            before = len(stormy)
-            while not storm.done():
-                stormy.append(await _milliseconds(submit))
-            logins += await storm
-            quiet += [await _milliseconds(submit) for _ in range(len(stormy) - before)]
-        return quiet, stormy, logins
+    quiet: list[float] = []
+    stormy: list[float] = []
+    logins: list[float] = []
+    for _ in range(WARM_UP):
+        await submit()
+    for _ in range(STORMS):
+        storm = asyncio.create_task(asyncio.to_thread(log_in))
+        before = len(stormy)
+        while not storm.done():
+            stormy.append(await _milliseconds(submit))
+        logins += await storm
+        quiet += [await _milliseconds(submit) for _ in range(len(stormy) - before)]
+    return quiet, stormy, logins
 
 
-def _logins(mesh: Mesh) -> list[float]:
-    """LOGINS logins at once, from a process of their own."""
-    done = subprocess.run(  # noqa: S603 - our own arguments
-        [sys.executable, "-m", "bench.identity", "logins", mesh.tls.removeprefix("https://")],
-        input=json.dumps({"admin": mesh.admin, "authority": mesh.authority.read_text()}),
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    took: list[float] = json.loads(done.stdout)
-    return took
+@contextmanager
+def _crowd(mesh: Mesh) -> Iterator[Callable[[], list[float]]]:
+    """Logs LOGINS people in at once whenever it is told to, from a process of its own that runs all the time.
+
+    It gives way to the mesh, as callers on other machines do.
+    """
+    command = [sys.executable, "-m", "bench.identity", "logins", mesh.tls.removeprefix("https://")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own arguments
+        assert process.stdin is not None  # noqa: S101 - both are pipes
+        assert process.stdout is not None  # noqa: S101
+        who = json.dumps({"admin": mesh.admin, "authority": mesh.authority.read_text()})
+        process.stdin.write(f"{who}\n")
+        process.stdin.flush()
+        process.stdout.readline()
+
+        def log_in() -> list[float]:
+            assert process.stdin is not None  # noqa: S101
+            assert process.stdout is not None  # noqa: S101
+            process.stdin.write("now\n")
+            process.stdin.flush()
+            took: list[float] = json.loads(process.stdout.readline())
+            return took
+
+        yield log_in
+
+
+def _be_the_crowd(target: str) -> None:
+    os.nice(10)
+    who = json.loads(sys.stdin.readline())
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        print(json.dumps(asyncio.run(_log_in_at_once(target, **who))), flush=True)
 
 
 async def _log_in_at_once(target: str, authority: str, admin: dict[str, str]) -> list[float]:
@@ -250,6 +278,6 @@ def main() -> int:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["logins"]:
-        print(json.dumps(asyncio.run(_log_in_at_once(sys.argv[2], **json.load(sys.stdin)))))
+        _be_the_crowd(sys.argv[2])
         sys.exit(0)
     sys.exit(main())
