@@ -1,7 +1,7 @@
 """The real trading service on a real database and Redis, over mTLS, with a market and signals that a test makes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -331,14 +331,16 @@ class World:
                 now=now,
             )
             async with serving({SERVICE: trading.servicer}, self.certificates, workload="trading") as served:
-                tasks = [asyncio.ensure_future(work()) for name, work in trading.work.items() if name not in without]
+                tasks = {
+                    name: asyncio.ensure_future(work()) for name, work in trading.work.items() if name not in without
+                }
                 try:
-                    yield RunningTrading(trading, served)
+                    yield RunningTrading(trading, served, tasks)
                 finally:
-                    failed = [task for task in tasks if task.done()]
-                    for task in tasks:
+                    failed = [task for task in tasks.values() if task.done()]
+                    for task in tasks.values():
                         task.cancel()
-                    await asyncio.gather(*tasks, return_exceptions=True)
+                    await asyncio.gather(*tasks.values(), return_exceptions=True)
                 for task in failed:
                     task.result()
 
@@ -349,6 +351,8 @@ class RunningTrading:
 
     trading: Trading
     served: Served
+    work: Mapping[str, "asyncio.Future[None]"]
+    """The background work by name."""
     _stubs: dict[str, "TradingServiceAsyncStub"] = field(default_factory=dict)
 
     def user(self, user_id: str = ANN, *roles: str) -> Trader:
