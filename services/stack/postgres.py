@@ -20,6 +20,7 @@ from services.stack.wheels import wheel_folder
 
 _log = logging.getLogger(__name__)
 
+_SERVICES: Final = Path(__file__).parents[1]
 _SUPERUSER: Final = "postgres"
 _UNPRIVILEGED: Final = "nobody"
 _SETTINGS: Final = {
@@ -124,7 +125,7 @@ class Cluster:
         """Make ``database`` with a role and a schema for each service of ``passwords``; repeating it changes nothing.
 
         A role may connect to its database, make temporary tables there, and owns the schema of its own name; nothing
-        else. Returns the notes of the schemas.
+        else, unless ``services/<role>/migrations/administrator.sql`` says so. Returns the notes of the schemas.
         """
         async with self._connected() as connection:
             for role, password in passwords.items():
@@ -139,6 +140,8 @@ class Cluster:
             for role in passwords:
                 await _execute(connection, "GRANT CONNECT, TEMPORARY ON DATABASE %I TO %I", database, role)
                 await _execute(connection, "CREATE SCHEMA IF NOT EXISTS %I AUTHORIZATION %I", role, role)
+                if (more := _SERVICES / role / "migrations" / "administrator.sql").exists():
+                    await connection.execute(more.read_text())
             return await _notes(connection)
 
     async def note(self, database: str, schema: str, note: str) -> dict[str, str]:
