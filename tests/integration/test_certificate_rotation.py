@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import ssl
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ import pytest
 from cryptography import x509
 
 from gateway.contracts import SERVICES
+from levimesh.client import Client, Profile, Session
 from levimesh.marketdata.v1 import marketdata_service_pb2 as pb
 from levimesh.marketdata.v1 import marketdata_service_pb2_grpc as pb_grpc
 from services.runtime.channels import open_channel
@@ -93,12 +95,16 @@ class World:
     async def under_load(self) -> AsyncIterator[Load]:
         load = Load()
         stub: Any = pb_grpc.MarketDataServiceStub(self.direct)
-        async with self.gateway.channel() as edge:
+        session = Session(TOKEN, time.time() + 3600)
+        trusted = str(self.folder / "ca.pem")
+        profile = Profile(f"localhost:{self.gateway.settings.tls_port}", trusted, "alice", session=session)
+        async with self.gateway.channel() as edge, Client.connect(profile) as client:
             native: Any = pb_grpc.MarketDataServiceStub(edge)
             async with load.of(
                 direct=lambda: stub.ListSymbols(pb.ListSymbolsRequest()),
                 native=lambda: native.ListSymbols(pb.ListSymbolsRequest(), metadata=bearing(TOKEN)),
                 rest=self._rest,
+                client=lambda: client.marketdata.ListSymbols(pb.ListSymbolsRequest()),
             ):
                 yield load
 
@@ -142,7 +148,9 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
             {MARKETDATA: servicer}, tmp_path, workload="marketdata", connection_seconds=CONNECTION_SECONDS
         ) as marketdata,
         running_gateway(
-            tmp_path, {name: (each.target,) for name, each in {**servers, "marketdata": marketdata}.items()}
+            tmp_path,
+            {name: (each.target,) for name, each in {**servers, "marketdata": marketdata}.items()},
+            rate_limit_scale=0,
         ) as gateway,
         open_channel(MARKETDATA, "marketdata", marketdata.target, files_of(tmp_path, "trading")) as direct,
     ):
@@ -160,7 +168,7 @@ async def test_every_certificate_is_replaced_ten_times_under_load_and_no_call_fa
             seen |= set(serials.values())
 
     assert load.failed == []
-    assert min(load.done[name] for name in ("direct", "native", "rest")) >= ROUNDS
+    assert min(load.done[name] for name in ("direct", "native", "rest", "client")) >= ROUNDS
 
 
 async def test_the_authority_is_replaced_under_load_and_no_call_fails(world: World) -> None:

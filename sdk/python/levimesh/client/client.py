@@ -1,6 +1,7 @@
 """The client: typed stubs and streams of every service through the gateway."""
 
 import logging
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from levimesh.auth.v1 import (
     user_service_pb2,
     user_service_pb2_grpc,
 )
+from levimesh.client.channels import RenewedChannel
 from levimesh.client.deadlines import Deadlines
 from levimesh.client.errors import ProfileError, refuses_token
 from levimesh.client.identity import StreamIdentity, UnaryIdentity, public_methods
@@ -191,11 +193,33 @@ def _open_channel(profile: Profile, tokens: TokenSource) -> grpc.aio.Channel:
         StreamIdentity(tokens),
         Patience(repeatable_methods(*SERVICES)),
     ]
-    return grpc.aio.secure_channel(profile.gateway, _credentials(profile), options, interceptors=interceptors)
+    if not profile.ca:
+        return grpc.aio.secure_channel(
+            profile.gateway, grpc.ssl_channel_credentials(), options, interceptors=interceptors
+        )
+    ca = Path(profile.ca)
 
+    def connect() -> grpc.aio.Channel:
+        credentials = grpc.ssl_channel_credentials(_authorities(ca))
+        return grpc.aio.secure_channel(profile.gateway, credentials, options, interceptors=interceptors)
 
-def _credentials(profile: Profile) -> grpc.ChannelCredentials:
     try:
-        return grpc.ssl_channel_credentials(Path(profile.ca).read_bytes() if profile.ca else None)
-    except OSError as error:
-        raise ProfileError(f"the authority's certificate {profile.ca} cannot be read: {error.strerror}") from error
+        return RenewedChannel(connect, lambda: _version(ca), (OSError, ValueError))
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise ProfileError(f"the authority's certificate {profile.ca} cannot be read: {why}") from error
+
+
+def _authorities(ca: Path) -> bytes:
+    """What is in the file ``ca``. Raises OSError, and ValueError when that is no certificate, or only a part of one."""
+    content = ca.read_bytes()
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=content.decode("ascii", "ignore"))
+    except (ssl.SSLError, ValueError) as error:
+        raise ValueError("it holds no certificate in PEM") from error
+    return content
+
+
+def _version(ca: Path) -> tuple[int, int]:
+    status = ca.stat()
+    return status.st_mtime_ns, status.st_ino
