@@ -18,6 +18,7 @@ _HTTP = {
     "PERMISSION_DENIED": "403",
     "NOT_FOUND": "404",
     "ALREADY_EXISTS": "409",
+    "ABORTED": "409",
     "RESOURCE_EXHAUSTED": "429",
     "INTERNAL": "500",
     "UNIMPLEMENTED": "501",

@@ -19,7 +19,13 @@ from levimesh.auth.v1 import (
 )
 from levimesh.foreign.envoy.service.auth.v3 import external_auth_pb2
 from levimesh.foreign.envoy.service.ratelimit.v3 import rls_pb2
-from levimesh.marketdata.v1 import marketdata_service_pb2
+from levimesh.marketdata.v1 import (
+    book_service_pb2,
+    ingest_service_pb2,
+    marketdata_service_pb2,
+    quality_service_pb2,
+    symbol_service_pb2,
+)
 from levimesh.policy.v1 import policy_pb2
 from levimesh.prediction.v1 import prediction_service_pb2
 from levimesh.trading.v1 import trading_service_pb2
@@ -37,12 +43,20 @@ SERVICES: Mapping[str, tuple[ServiceDescriptor, ...]] = {
         audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"],
         policy_service_pb2.DESCRIPTOR.services_by_name["PolicyService"],
     ),
-    "marketdata": (marketdata_service_pb2.DESCRIPTOR.services_by_name["MarketDataService"],),
+    "marketdata": (
+        marketdata_service_pb2.DESCRIPTOR.services_by_name["MarketDataService"],
+        symbol_service_pb2.DESCRIPTOR.services_by_name["SymbolService"],
+        book_service_pb2.DESCRIPTOR.services_by_name["OrderBookService"],
+        quality_service_pb2.DESCRIPTOR.services_by_name["DataQualityService"],
+        ingest_service_pb2.DESCRIPTOR.services_by_name["IngestService"],
+    ),
     "prediction": (prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"],),
     "trading": (trading_service_pb2.DESCRIPTOR.services_by_name["TradingService"],),
 }
 """The services of each workload that the gateway reaches."""
 
+ASKED = "auth-edge"
+"""The endpoints of auth that answer what the gateway itself asks while a call waits."""
 EXCHANGE = external_auth_pb2.DESCRIPTOR.services_by_name["Authorization"].methods_by_name["Check"]
 """What auth is asked about a call that brings something other than a token of the mesh."""
 COUNT = rls_pb2.DESCRIPTOR.services_by_name["RateLimitService"].methods_by_name["ShouldRateLimit"]

@@ -14,7 +14,13 @@ from levimesh.auth.v1 import (
 )
 from levimesh.foreign.envoy.service.auth.v3 import external_auth_pb2
 from levimesh.foreign.envoy.service.ratelimit.v3 import rls_pb2
-from levimesh.marketdata.v1 import marketdata_service_pb2
+from levimesh.marketdata.v1 import (
+    book_service_pb2,
+    ingest_service_pb2,
+    marketdata_service_pb2,
+    quality_service_pb2,
+    symbol_service_pb2,
+)
 from levimesh.prediction.v1 import prediction_service_pb2
 from levimesh.trading.v1 import trading_service_pb2
 
@@ -23,6 +29,8 @@ POLICY_SERVICE = policy_service_pb2.DESCRIPTOR.services_by_name["PolicyService"]
 AUTHORIZATION = external_auth_pb2.DESCRIPTOR.services_by_name["Authorization"]
 RATE_LIMIT_SERVICE = rls_pb2.DESCRIPTOR.services_by_name["RateLimitService"]
 
+ASKED_AT_THE_EDGE: tuple[ServiceDescriptor, ...] = (AUTHORIZATION, RATE_LIMIT_SERVICE)
+"""What the gateway asks while a call waits."""
 MESH: tuple[ServiceDescriptor, ...] = (
     auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"],
     user_service_pb2.DESCRIPTOR.services_by_name["UserService"],
@@ -30,9 +38,12 @@ MESH: tuple[ServiceDescriptor, ...] = (
     oauth_service_pb2.DESCRIPTOR.services_by_name["OAuthService"],
     audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"],
     POLICY_SERVICE,
-    AUTHORIZATION,
-    RATE_LIMIT_SERVICE,
+    *ASKED_AT_THE_EDGE,
     marketdata_service_pb2.DESCRIPTOR.services_by_name["MarketDataService"],
+    symbol_service_pb2.DESCRIPTOR.services_by_name["SymbolService"],
+    book_service_pb2.DESCRIPTOR.services_by_name["OrderBookService"],
+    quality_service_pb2.DESCRIPTOR.services_by_name["DataQualityService"],
+    ingest_service_pb2.DESCRIPTOR.services_by_name["IngestService"],
     prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"],
     trading_service_pb2.DESCRIPTOR.services_by_name["TradingService"],
 )

@@ -42,6 +42,12 @@ class AlreadyExists(MeshError):
     status = "ALREADY_EXISTS"
 
 
+class Aborted(MeshError):
+    """Somebody else was faster; the caller has to read the state again before another try."""
+
+    status = "ABORTED"
+
+
 class FailedPrecondition(MeshError):
     """The state of the system forbids it; the caller has to change that first."""
 

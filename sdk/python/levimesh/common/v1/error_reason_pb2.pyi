@@ -104,6 +104,32 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """NOT_FOUND: there is no such symbol (metadata: `symbol`); ListSymbols lists them all."""
     ERROR_REASON_NO_MARKET_DATA: _ErrorReason.ValueType  # 61
     """FAILED_PRECONDITION: the symbol has not traded yet, so it has no price."""
+    ERROR_REASON_SYMBOL_EXISTS: _ErrorReason.ValueType  # 62
+    """ALREADY_EXISTS: there is a symbol with this id and other content."""
+    ERROR_REASON_SYMBOL_ACTIVE: _ErrorReason.ValueType  # 63
+    """FAILED_PRECONDITION: the symbol is active; deactivate it first."""
+    ERROR_REASON_SOURCE_NOT_FOUND: _ErrorReason.ValueType  # 64
+    """NOT_FOUND: the settings name no such source (metadata: `source`); ListSources lists them all."""
+    ERROR_REASON_MARKET_NOT_AT_SOURCE: _ErrorReason.ValueType  # 65
+    """FAILED_PRECONDITION: the source has no such market (metadata: `symbol`)."""
+    ERROR_REASON_BOOK_NOT_AVAILABLE: _ErrorReason.ValueType  # 66
+    """FAILED_PRECONDITION: the symbol's order book is not followed, or is being synchronised."""
+    ERROR_REASON_LIQUIDITY_TOO_SMALL: _ErrorReason.ValueType  # 67
+    """FAILED_PRECONDITION: the order book holds less than the amount (metadata: `available`)."""
+    ERROR_REASON_RATE_NOT_FOUND: _ErrorReason.ValueType  # 68
+    """NOT_FOUND: no exchange rate between the currencies is known for that day or the seven days before it."""
+    ERROR_REASON_BACKFILL_JOB_NOT_FOUND: _ErrorReason.ValueType  # 69
+    """NOT_FOUND: there is no such backfill."""
+    ERROR_REASON_BACKFILL_JOB_EXISTS: _ErrorReason.ValueType  # 70
+    """ALREADY_EXISTS: there is a backfill with this id and other content."""
+    ERROR_REASON_NO_SOURCE_CANDLES: _ErrorReason.ValueType  # 71
+    """FAILED_PRECONDITION: the source has no candles of its own of this interval."""
+    ERROR_REASON_INGEST_SEQUENCE_INVALID: _ErrorReason.ValueType  # 72
+    """INVALID_ARGUMENT: the sequence of a batch is not larger than that of the batch before."""
+    ERROR_REASON_VERSION_CONFLICT: _ErrorReason.ValueType  # 73
+    """ABORTED: the resource has been changed since the version that the request names; read it again."""
+    ERROR_REASON_TOO_MANY_STREAMS: _ErrorReason.ValueType  # 74
+    """RESOURCE_EXHAUSTED: the caller has as many streams of this method open as its policy allows; end one first."""
     ERROR_REASON_MODEL_NOT_FOUND: _ErrorReason.ValueType  # 80
     """NOT_FOUND: there is no such model version."""
     ERROR_REASON_NO_ACTIVE_MODEL: _ErrorReason.ValueType  # 81
@@ -223,6 +249,32 @@ ERROR_REASON_SYMBOL_NOT_FOUND: ErrorReason.ValueType  # 60
 """NOT_FOUND: there is no such symbol (metadata: `symbol`); ListSymbols lists them all."""
 ERROR_REASON_NO_MARKET_DATA: ErrorReason.ValueType  # 61
 """FAILED_PRECONDITION: the symbol has not traded yet, so it has no price."""
+ERROR_REASON_SYMBOL_EXISTS: ErrorReason.ValueType  # 62
+"""ALREADY_EXISTS: there is a symbol with this id and other content."""
+ERROR_REASON_SYMBOL_ACTIVE: ErrorReason.ValueType  # 63
+"""FAILED_PRECONDITION: the symbol is active; deactivate it first."""
+ERROR_REASON_SOURCE_NOT_FOUND: ErrorReason.ValueType  # 64
+"""NOT_FOUND: the settings name no such source (metadata: `source`); ListSources lists them all."""
+ERROR_REASON_MARKET_NOT_AT_SOURCE: ErrorReason.ValueType  # 65
+"""FAILED_PRECONDITION: the source has no such market (metadata: `symbol`)."""
+ERROR_REASON_BOOK_NOT_AVAILABLE: ErrorReason.ValueType  # 66
+"""FAILED_PRECONDITION: the symbol's order book is not followed, or is being synchronised."""
+ERROR_REASON_LIQUIDITY_TOO_SMALL: ErrorReason.ValueType  # 67
+"""FAILED_PRECONDITION: the order book holds less than the amount (metadata: `available`)."""
+ERROR_REASON_RATE_NOT_FOUND: ErrorReason.ValueType  # 68
+"""NOT_FOUND: no exchange rate between the currencies is known for that day or the seven days before it."""
+ERROR_REASON_BACKFILL_JOB_NOT_FOUND: ErrorReason.ValueType  # 69
+"""NOT_FOUND: there is no such backfill."""
+ERROR_REASON_BACKFILL_JOB_EXISTS: ErrorReason.ValueType  # 70
+"""ALREADY_EXISTS: there is a backfill with this id and other content."""
+ERROR_REASON_NO_SOURCE_CANDLES: ErrorReason.ValueType  # 71
+"""FAILED_PRECONDITION: the source has no candles of its own of this interval."""
+ERROR_REASON_INGEST_SEQUENCE_INVALID: ErrorReason.ValueType  # 72
+"""INVALID_ARGUMENT: the sequence of a batch is not larger than that of the batch before."""
+ERROR_REASON_VERSION_CONFLICT: ErrorReason.ValueType  # 73
+"""ABORTED: the resource has been changed since the version that the request names; read it again."""
+ERROR_REASON_TOO_MANY_STREAMS: ErrorReason.ValueType  # 74
+"""RESOURCE_EXHAUSTED: the caller has as many streams of this method open as its policy allows; end one first."""
 ERROR_REASON_MODEL_NOT_FOUND: ErrorReason.ValueType  # 80
 """NOT_FOUND: there is no such model version."""
 ERROR_REASON_NO_ACTIVE_MODEL: ErrorReason.ValueType  # 81

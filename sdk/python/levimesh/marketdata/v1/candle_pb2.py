@@ -26,21 +26,23 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.type import decimal_pb2 as google_dot_type_dot_decimal__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#levimesh/marketdata/v1/candle.proto\x12\x16levimesh.marketdata.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\"\xe6\x03\n\x06\x43\x61ndle\x12\x16\n\x06symbol\x18\x01 \x01(\tR\x06symbol\x12<\n\x08interval\x18\x02 \x01(\x0e\x32 .levimesh.marketdata.v1.IntervalR\x08interval\x12\x37\n\topen_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08openTime\x12\x39\n\nclose_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tcloseTime\x12(\n\x04open\x18\x05 \x01(\x0b\x32\x14.google.type.DecimalR\x04open\x12(\n\x04high\x18\x06 \x01(\x0b\x32\x14.google.type.DecimalR\x04high\x12&\n\x03low\x18\x07 \x01(\x0b\x32\x14.google.type.DecimalR\x03low\x12*\n\x05\x63lose\x18\x08 \x01(\x0b\x32\x14.google.type.DecimalR\x05\x63lose\x12,\n\x06volume\x18\t \x01(\x0b\x32\x14.google.type.DecimalR\x06volume\x12<\n\x06origin\x18\n \x01(\x0e\x32$.levimesh.marketdata.v1.CandleOriginR\x06origin\"G\n\x0b\x43\x61ndleBatch\x12\x38\n\x07\x63\x61ndles\x18\x01 \x03(\x0b\x32\x1e.levimesh.marketdata.v1.CandleR\x07\x63\x61ndles\"\xba\x02\n\x08\x42\x61\x63kfill\x12\x16\n\x06symbol\x18\x01 \x01(\tR\x06symbol\x12<\n\x08interval\x18\x02 \x01(\x0e\x32 .levimesh.marketdata.v1.IntervalR\x08interval\x12\x39\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12\x35\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x07\x65ndTime\x12#\n\rtotal_candles\x18\x05 \x01(\x03R\x0ctotalCandles\x12%\n\x0estored_candles\x18\x06 \x01(\x03R\rstoredCandles\x12\x1a\n\x08\x63omplete\x18\x07 \x01(\x08R\x08\x63omplete*F\n\x08Interval\x12\x18\n\x14INTERVAL_UNSPECIFIED\x10\x00\x12\x0f\n\x0bINTERVAL_1M\x10\x01\x12\x0f\n\x0bINTERVAL_5M\x10\x02*a\n\x0c\x43\x61ndleOrigin\x12\x1d\n\x19\x43\x41NDLE_ORIGIN_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43\x41NDLE_ORIGIN_TRADES\x10\x01\x12\x18\n\x14\x43\x41NDLE_ORIGIN_SOURCE\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#levimesh/marketdata/v1/candle.proto\x12\x16levimesh.marketdata.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\"\xd9\x04\n\x06\x43\x61ndle\x12\x16\n\x06symbol\x18\x01 \x01(\tR\x06symbol\x12<\n\x08interval\x18\x02 \x01(\x0e\x32 .levimesh.marketdata.v1.IntervalR\x08interval\x12\x37\n\topen_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08openTime\x12\x39\n\nclose_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tcloseTime\x12(\n\x04open\x18\x05 \x01(\x0b\x32\x14.google.type.DecimalR\x04open\x12(\n\x04high\x18\x06 \x01(\x0b\x32\x14.google.type.DecimalR\x04high\x12&\n\x03low\x18\x07 \x01(\x0b\x32\x14.google.type.DecimalR\x03low\x12*\n\x05\x63lose\x18\x08 \x01(\x0b\x32\x14.google.type.DecimalR\x05\x63lose\x12,\n\x06volume\x18\t \x01(\x0b\x32\x14.google.type.DecimalR\x06volume\x12<\n\x06origin\x18\n \x01(\x0e\x32$.levimesh.marketdata.v1.CandleOriginR\x06origin\x12\x39\n\x05state\x18\x0b \x01(\x0e\x32#.levimesh.marketdata.v1.CandleStateR\x05state\x12\x1a\n\x08revision\x18\x0c \x01(\x05R\x08revision\x12\x1a\n\x08sequence\x18\r \x01(\x03R\x08sequence\"G\n\x0b\x43\x61ndleBatch\x12\x38\n\x07\x63\x61ndles\x18\x01 \x03(\x0b\x32\x1e.levimesh.marketdata.v1.CandleR\x07\x63\x61ndles\"\xba\x02\n\x08\x42\x61\x63kfill\x12\x16\n\x06symbol\x18\x01 \x01(\tR\x06symbol\x12<\n\x08interval\x18\x02 \x01(\x0e\x32 .levimesh.marketdata.v1.IntervalR\x08interval\x12\x39\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12\x35\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x07\x65ndTime\x12#\n\rtotal_candles\x18\x05 \x01(\x03R\x0ctotalCandles\x12%\n\x0estored_candles\x18\x06 \x01(\x03R\rstoredCandles\x12\x1a\n\x08\x63omplete\x18\x07 \x01(\x08R\x08\x63omplete*`\n\x0b\x43\x61ndleState\x12\x1c\n\x18\x43\x41NDLE_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43\x41NDLE_STATE_COMPLETE\x10\x01\x12\x18\n\x14\x43\x41NDLE_STATE_FORMING\x10\x02*\xad\x01\n\x08Interval\x12\x18\n\x14INTERVAL_UNSPECIFIED\x10\x00\x12\x0f\n\x0bINTERVAL_1M\x10\x01\x12\x0f\n\x0bINTERVAL_5M\x10\x02\x12\x0f\n\x0bINTERVAL_1S\x10\x03\x12\x0f\n\x0bINTERVAL_5S\x10\x04\x12\x10\n\x0cINTERVAL_15M\x10\x05\x12\x0f\n\x0bINTERVAL_1H\x10\x06\x12\x0f\n\x0bINTERVAL_4H\x10\x07\x12\x0f\n\x0bINTERVAL_1D\x10\x08*|\n\x0c\x43\x61ndleOrigin\x12\x1d\n\x19\x43\x41NDLE_ORIGIN_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43\x41NDLE_ORIGIN_TRADES\x10\x01\x12\x18\n\x14\x43\x41NDLE_ORIGIN_SOURCE\x10\x02\x12\x19\n\x15\x43\x41NDLE_ORIGIN_ROLL_UP\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'levimesh.marketdata.v1.candle_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_INTERVAL']._serialized_start=1002
-  _globals['_INTERVAL']._serialized_end=1072
-  _globals['_CANDLEORIGIN']._serialized_start=1074
-  _globals['_CANDLEORIGIN']._serialized_end=1171
+  _globals['_CANDLESTATE']._serialized_start=1117
+  _globals['_CANDLESTATE']._serialized_end=1213
+  _globals['_INTERVAL']._serialized_start=1216
+  _globals['_INTERVAL']._serialized_end=1389
+  _globals['_CANDLEORIGIN']._serialized_start=1391
+  _globals['_CANDLEORIGIN']._serialized_end=1515
   _globals['_CANDLE']._serialized_start=124
-  _globals['_CANDLE']._serialized_end=610
-  _globals['_CANDLEBATCH']._serialized_start=612
-  _globals['_CANDLEBATCH']._serialized_end=683
-  _globals['_BACKFILL']._serialized_start=686
-  _globals['_BACKFILL']._serialized_end=1000
+  _globals['_CANDLE']._serialized_end=725
+  _globals['_CANDLEBATCH']._serialized_start=727
+  _globals['_CANDLEBATCH']._serialized_end=798
+  _globals['_BACKFILL']._serialized_start=801
+  _globals['_BACKFILL']._serialized_end=1115
 # @@protoc_insertion_point(module_scope)

@@ -21,6 +21,30 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _CandleState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CandleStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CandleState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CANDLE_STATE_UNSPECIFIED: _CandleState.ValueType  # 0
+    """Never sent."""
+    CANDLE_STATE_COMPLETE: _CandleState.ValueType  # 1
+    """Its interval is over and all its trades are in it."""
+    CANDLE_STATE_FORMING: _CandleState.ValueType  # 2
+    """Its interval goes on."""
+
+class CandleState(_CandleState, metaclass=_CandleStateEnumTypeWrapper):
+    """CandleState tells whether a candle can still change by a trade that arrives in time."""
+
+CANDLE_STATE_UNSPECIFIED: CandleState.ValueType  # 0
+"""Never sent."""
+CANDLE_STATE_COMPLETE: CandleState.ValueType  # 1
+"""Its interval is over and all its trades are in it."""
+CANDLE_STATE_FORMING: CandleState.ValueType  # 2
+"""Its interval goes on."""
+Global___CandleState: _TypeAlias = CandleState  # noqa: Y015
+
 class _Interval:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -33,6 +57,18 @@ class _IntervalEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Interval.Val
     """One minute."""
     INTERVAL_5M: _Interval.ValueType  # 2
     """Five minutes."""
+    INTERVAL_1S: _Interval.ValueType  # 3
+    """One second, built from trades only."""
+    INTERVAL_5S: _Interval.ValueType  # 4
+    """Five seconds, built from trades only."""
+    INTERVAL_15M: _Interval.ValueType  # 5
+    """A quarter of an hour."""
+    INTERVAL_1H: _Interval.ValueType  # 6
+    """One hour."""
+    INTERVAL_4H: _Interval.ValueType  # 7
+    """Four hours."""
+    INTERVAL_1D: _Interval.ValueType  # 8
+    """One day, from midnight UTC unless another time zone is asked for."""
 
 class Interval(_Interval, metaclass=_IntervalEnumTypeWrapper):
     """Interval is the length of a candle."""
@@ -43,6 +79,18 @@ INTERVAL_1M: Interval.ValueType  # 1
 """One minute."""
 INTERVAL_5M: Interval.ValueType  # 2
 """Five minutes."""
+INTERVAL_1S: Interval.ValueType  # 3
+"""One second, built from trades only."""
+INTERVAL_5S: Interval.ValueType  # 4
+"""Five seconds, built from trades only."""
+INTERVAL_15M: Interval.ValueType  # 5
+"""A quarter of an hour."""
+INTERVAL_1H: Interval.ValueType  # 6
+"""One hour."""
+INTERVAL_4H: Interval.ValueType  # 7
+"""Four hours."""
+INTERVAL_1D: Interval.ValueType  # 8
+"""One day, from midnight UTC unless another time zone is asked for."""
 Global___Interval: _TypeAlias = Interval  # noqa: Y015
 
 class _CandleOrigin:
@@ -57,6 +105,8 @@ class _CandleOriginEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CandleOr
     """Built here from every trade of the interval."""
     CANDLE_ORIGIN_SOURCE: _CandleOrigin.ValueType  # 2
     """Taken from the source's own candles: history, and intervals of which not all trades were seen."""
+    CANDLE_ORIGIN_ROLL_UP: _CandleOrigin.ValueType  # 3
+    """Summed up here from complete candles of a shorter interval."""
 
 class CandleOrigin(_CandleOrigin, metaclass=_CandleOriginEnumTypeWrapper):
     """CandleOrigin tells how a candle was made."""
@@ -67,6 +117,8 @@ CANDLE_ORIGIN_TRADES: CandleOrigin.ValueType  # 1
 """Built here from every trade of the interval."""
 CANDLE_ORIGIN_SOURCE: CandleOrigin.ValueType  # 2
 """Taken from the source's own candles: history, and intervals of which not all trades were seen."""
+CANDLE_ORIGIN_ROLL_UP: CandleOrigin.ValueType  # 3
+"""Summed up here from complete candles of a shorter interval."""
 Global___CandleOrigin: _TypeAlias = CandleOrigin  # noqa: Y015
 
 @_typing.final
@@ -88,12 +140,23 @@ class Candle(_message.Message):
     CLOSE_FIELD_NUMBER: _builtins.int
     VOLUME_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
     symbol: _builtins.str
     """The symbol's id."""
     interval: Global___Interval.ValueType
     """The length of the interval."""
     origin: Global___CandleOrigin.ValueType
     """Where the candle comes from."""
+    state: Global___CandleState.ValueType
+    """Whether it is over."""
+    revision: _builtins.int
+    """0 when it was first complete; raised by every correction, for example by a trade that arrived late."""
+    sequence: _builtins.int
+    """Its place in the line of the candles of this symbol and interval as they were completed or corrected: 1, 2, 3 …; 0 for
+    a candle of the history and for a forming one.
+    """
     @_builtins.property
     def open_time(self) -> _timestamp_pb2.Timestamp:
         """When the interval begins."""
@@ -135,10 +198,13 @@ class Candle(_message.Message):
         close: _decimal_pb2.Decimal | None = ...,
         volume: _decimal_pb2.Decimal | None = ...,
         origin: Global___CandleOrigin.ValueType = ...,
+        state: Global___CandleState.ValueType = ...,
+        revision: _builtins.int = ...,
+        sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["close", b"close", "close_time", b"close_time", "high", b"high", "low", b"low", "open", b"open", "open_time", b"open_time", "volume", b"volume"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["close", b"close", "close_time", b"close_time", "high", b"high", "interval", b"interval", "low", b"low", "open", b"open", "open_time", b"open_time", "origin", b"origin", "symbol", b"symbol", "volume", b"volume"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["close", b"close", "close_time", b"close_time", "high", b"high", "interval", b"interval", "low", b"low", "open", b"open", "open_time", b"open_time", "origin", b"origin", "revision", b"revision", "sequence", b"sequence", "state", b"state", "symbol", b"symbol", "volume", b"volume"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

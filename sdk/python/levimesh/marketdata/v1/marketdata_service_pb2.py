@@ -24,48 +24,111 @@ _sym_db = _symbol_database.Default()
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
+from google.type import decimal_pb2 as google_dot_type_dot_decimal__pb2
 from levimesh.common.v1 import streaming_pb2 as levimesh_dot_common_dot_v1_dot_streaming__pb2
+from levimesh.marketdata.v1 import book_pb2 as levimesh_dot_marketdata_dot_v1_dot_book__pb2
 from levimesh.marketdata.v1 import candle_pb2 as levimesh_dot_marketdata_dot_v1_dot_candle__pb2
+from levimesh.marketdata.v1 import indicator_pb2 as levimesh_dot_marketdata_dot_v1_dot_indicator__pb2
+from levimesh.marketdata.v1 import stream_pb2 as levimesh_dot_marketdata_dot_v1_dot_stream__pb2
 from levimesh.marketdata.v1 import symbol_pb2 as levimesh_dot_marketdata_dot_v1_dot_symbol__pb2
 from levimesh.marketdata.v1 import trade_pb2 as levimesh_dot_marketdata_dot_v1_dot_trade__pb2
 from levimesh.policy.v1 import policy_pb2 as levimesh_dot_policy_dot_v1_dot_policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/levimesh/marketdata/v1/marketdata_service.proto\x12\x16levimesh.marketdata.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\"levimesh/common/v1/streaming.proto\x1a#levimesh/marketdata/v1/candle.proto\x1a#levimesh/marketdata/v1/symbol.proto\x1a\"levimesh/marketdata/v1/trade.proto\x1a\x1flevimesh/policy/v1/policy.proto\"\x14\n\x12ListSymbolsRequest\"O\n\x13ListSymbolsResponse\x12\x38\n\x07symbols\x18\x01 \x03(\x0b\x32\x1e.levimesh.marketdata.v1.SymbolR\x07symbols\"\xef\x03\n\x11GetCandlesRequest\x12?\n\x06symbol\x18\x01 \x01(\tB\'\xbaH$r\"2 ^[A-Z0-9]+-[A-Z0-9]+@[a-z0-9_]+$R\x06symbol\x12H\n\x08interval\x18\x02 \x01(\x0e\x32 .levimesh.marketdata.v1.IntervalB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x08interval\x12\x39\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12\x35\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x07\x65ndTime\x12\'\n\tpage_size\x18\x05 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90N(\x00R\x08pageSize\x12\'\n\npage_token\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\tpageToken:\x8a\x01\xbaH\x86\x01\x1a\x83\x01\n\x0c\x63\x61ndles.span\x12\"start_time must be before end_time\x1aO!has(this.start_time) || !has(this.end_time) || this.start_time < this.end_time\"v\n\x12GetCandlesResponse\x12\x38\n\x07\x63\x61ndles\x18\x01 \x03(\x0b\x32\x1e.levimesh.marketdata.v1.CandleR\x07\x63\x61ndles\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"S\n\x10GetTickerRequest\x12?\n\x06symbol\x18\x01 \x01(\tB\'\xbaH$r\"2 ^[A-Z0-9]+-[A-Z0-9]+@[a-z0-9_]+$R\x06symbol\"K\n\x11GetTickerResponse\x12\x36\n\x06ticker\x18\x01 \x01(\x0b\x32\x1e.levimesh.marketdata.v1.TickerR\x06ticker\"\x16\n\x14ListBackfillsRequest\"W\n\x15ListBackfillsResponse\x12>\n\tbackfills\x18\x01 \x03(\x0b\x32 .levimesh.marketdata.v1.BackfillR\tbackfills\"\xda\x01\n\x13StreamTradesRequest\x12K\n\x07symbols\x18\x01 \x03(\tB1\xbaH.\x92\x01+\x10\xe8\x07\x18\x01\"$r\"2 ^[A-Z0-9]+-[A-Z0-9]+@[a-z0-9_]+$R\x07symbols\x12+\n\x0cresume_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\x0bresumeToken\x12I\n\x0bslow_reader\x18\x03 \x01(\x0e\x32\x1e.levimesh.common.v1.SlowReaderB\x08\xbaH\x05\x82\x01\x02\x10\x01R\nslowReader\"\x94\x02\n\x14StreamTradesResponse\x12<\n\x06trades\x18\x01 \x01(\x0b\x32\".levimesh.marketdata.v1.TradeBatchH\x00R\x06trades\x12=\n\theartbeat\x18\x02 \x01(\x0b\x32\x1d.levimesh.common.v1.HeartbeatH\x00R\theartbeat\x12+\n\x03gap\x18\x03 \x01(\x0b\x32\x17.levimesh.common.v1.GapH\x00R\x03gap\x12&\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x12.google.rpc.StatusH\x00R\x03\x65nd\x12!\n\x0cresume_token\x18\x05 \x01(\tR\x0bresumeTokenB\x07\n\x05\x65vent\"\xa5\x02\n\x14StreamCandlesRequest\x12K\n\x07symbols\x18\x01 \x03(\tB1\xbaH.\x92\x01+\x10\xe8\x07\x18\x01\"$r\"2 ^[A-Z0-9]+-[A-Z0-9]+@[a-z0-9_]+$R\x07symbols\x12H\n\x08interval\x18\x02 \x01(\x0e\x32 .levimesh.marketdata.v1.IntervalB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x08interval\x12+\n\x0cresume_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\x0bresumeToken\x12I\n\x0bslow_reader\x18\x04 \x01(\x0e\x32\x1e.levimesh.common.v1.SlowReaderB\x08\xbaH\x05\x82\x01\x02\x10\x01R\nslowReader\"\x98\x02\n\x15StreamCandlesResponse\x12?\n\x07\x63\x61ndles\x18\x01 \x01(\x0b\x32#.levimesh.marketdata.v1.CandleBatchH\x00R\x07\x63\x61ndles\x12=\n\theartbeat\x18\x02 \x01(\x0b\x32\x1d.levimesh.common.v1.HeartbeatH\x00R\theartbeat\x12+\n\x03gap\x18\x03 \x01(\x0b\x32\x17.levimesh.common.v1.GapH\x00R\x03gap\x12&\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x12.google.rpc.StatusH\x00R\x03\x65nd\x12!\n\x0cresume_token\x18\x05 \x01(\tR\x0bresumeTokenB\x07\n\x05\x65vent2\xf8\x08\n\x11MarketDataService\x12\xae\x01\n\x0bListSymbols\x12*.levimesh.marketdata.v1.ListSymbolsRequest\x1a+.levimesh.marketdata.v1.ListSymbolsResponse\"F\xa2\xbb\x18/\n\x03\x01\x02\x03\x12\x04read\x1a\x07gateway\"\nprediction\"\x07trading2\x02\x08\x02\x38\x01\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/symbols\x12\xbc\x01\n\nGetCandles\x12).levimesh.marketdata.v1.GetCandlesRequest\x1a*.levimesh.marketdata.v1.GetCandlesResponse\"W\xa2\xbb\x18/\n\x03\x01\x02\x03\x12\x04read\x1a\x07gateway\"\nprediction\"\x07trading2\x02\x08\x05\x38\x01\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/symbols/{symbol}/candles\x12\xb8\x01\n\tGetTicker\x12(.levimesh.marketdata.v1.GetTickerRequest\x1a).levimesh.marketdata.v1.GetTickerResponse\"V\xa2\xbb\x18/\n\x03\x01\x02\x03\x12\x04read\x1a\x07gateway\"\nprediction\"\x07trading2\x02\x08\x02\x38\x01\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/symbols/{symbol}/ticker\x12\xb4\x01\n\rListBackfills\x12,.levimesh.marketdata.v1.ListBackfillsRequest\x1a-.levimesh.marketdata.v1.ListBackfillsResponse\"F\xa2\xbb\x18-\n\x03\x01\x02\x03\x12\x04read\x1a\x07gateway\"\nprediction\"\x05stack2\x02\x08\x02\x38\x01\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/backfills\x12\xb5\x01\n\x0cStreamTrades\x12+.levimesh.marketdata.v1.StreamTradesRequest\x1a,.levimesh.marketdata.v1.StreamTradesResponse\"H\xa2\xbb\x18+\n\x03\x01\x02\x03\x12\x04read\x1a\x07gateway\"\nprediction\"\x07trading8\x01\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/trades:stream0\x01\x12\xb9\x01\n\rStreamCandles\x12,.levimesh.marketdata.v1.StreamCandlesRequest\x1a-.levimesh.marketdata.v1.StreamCandlesResponse\"I\xa2\xbb\x18+\n\x03\x01\x02\x03\x12\x04read\x1a\x07gateway\"\nprediction\"\x07trading8\x01\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/candles:stream0\x01\x1a\r\xaa\xbb\x18\t\n\x07\x08\xd8\x04\x12\x02\x08<b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/levimesh/marketdata/v1/marketdata_service.proto\x12\x16levimesh.marketdata.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x19google/type/decimal.proto\x1a\"levimesh/common/v1/streaming.proto\x1a!levimesh/marketdata/v1/book.proto\x1a#levimesh/marketdata/v1/candle.proto\x1a&levimesh/marketdata/v1/indicator.proto\x1a#levimesh/marketdata/v1/stream.proto\x1a#levimesh/marketdata/v1/symbol.proto\x1a\"levimesh/marketdata/v1/trade.proto\x1a\x1flevimesh/policy/v1/policy.proto\"\xd2\x01\n\x12ListSymbolsRequest\x12+\n\x06source\x18\x01 \x01(\tB\x13\xbaH\x10r\x0e\x32\x0c^[a-z0-9_]*$R\x06source\x12J\n\nasset_type\x18\x02 \x01(\x0e\x32!.levimesh.marketdata.v1.AssetTypeB\x08\xbaH\x05\x82\x01\x02\x10\x01R\tassetType\x12\x43\n\x05state\x18\x03 \x01(\x0e\x32#.levimesh.marketdata.v1.SymbolStateB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x05state\"O\n\x13ListSymbolsResponse\x12\x38\n\x07symbols\x18\x01 \x03(\x0b\x32\x1e.levimesh.marketdata.v1.SymbolR\x07symbols\"\xbf\x04\n\x11GetCandlesRequest\x12@\n\x06symbol\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Z0-9.]+-[A-Z0-9]+@[a-z0-9_]+$R\x06symbol\x12H\n\x08interval\x18\x02 \x01(\x0e\x32 .levimesh.marketdata.v1.IntervalB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x08interval\x12\x39\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12\x35\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x07\x65ndTime\x12\'\n\tpage_size\x18\x05 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90N(\x00R\x08pageSize\x12\'\n\npage_token\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\tpageToken\x12$\n\ttime_zone\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x08timeZone\x12\'\n\x0finclude_forming\x18\x08 \x01(\x08R\x0eincludeForming:\x8a\x01\xbaH\x86\x01\x1a\x83\x01\n\x0c\x63\x61ndles.span\x12\"start_time must be before end_time\x1aO!has(this.start_time) || !has(this.end_time) || this.start_time < this.end_time\"v\n\x12GetCandlesResponse\x12\x38\n\x07\x63\x61ndles\x18\x01 \x03(\x0b\x32\x1e.levimesh.marketdata.v1.CandleR\x07\x63\x61ndles\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"T\n\x10GetTickerRequest\x12@\n\x06symbol\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Z0-9.]+-[A-Z0-9]+@[a-z0-9_]+$R\x06symbol\"K\n\x11GetTickerResponse\x12\x36\n\x06ticker\x18\x01 \x01(\x0b\x32\x1e.levimesh.marketdata.v1.TickerR\x06ticker\"\x16\n\x14ListBackfillsRequest\"W\n\x15ListBackfillsResponse\x12>\n\tbackfills\x18\x01 \x03(\x0b\x32 .levimesh.marketdata.v1.BackfillR\tbackfills\"\xdb\x01\n\x13StreamTradesRequest\x12L\n\x07symbols\x18\x01 \x03(\tB2\xbaH/\x92\x01,\x10\xe8\x07\x18\x01\"%r#2!^[A-Z0-9.]+-[A-Z0-9]+@[a-z0-9_]+$R\x07symbols\x12+\n\x0cresume_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\x0bresumeToken\x12I\n\x0bslow_reader\x18\x03 \x01(\x0e\x32\x1e.levimesh.common.v1.SlowReaderB\x08\xbaH\x05\x82\x01\x02\x10\x01R\nslowReader\"\x94\x02\n\x14StreamTradesResponse\x12<\n\x06trades\x18\x01 \x01(\x0b\x32\".levimesh.marketdata.v1.TradeBatchH\x00R\x06trades\x12=\n\theartbeat\x18\x02 \x01(\x0b\x32\x1d.levimesh.common.v1.HeartbeatH\x00R\theartbeat\x12+\n\x03gap\x18\x03 \x01(\x0b\x32\x17.levimesh.common.v1.GapH\x00R\x03gap\x12&\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x12.google.rpc.StatusH\x00R\x03\x65nd\x12!\n\x0cresume_token\x18\x05 \x01(\tR\x0bresumeTokenB\x07\n\x05\x65vent\"\xcf\x02\n\x14StreamCandlesRequest\x12L\n\x07symbols\x18\x01 \x03(\tB2\xbaH/\x92\x01,\x10\xe8\x07\x18\x01\"%r#2!^[A-Z0-9.]+-[A-Z0-9]+@[a-z0-9_]+$R\x07symbols\x12H\n\x08interval\x18\x02 \x01(\x0e\x32 .levimesh.marketdata.v1.IntervalB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x08interval\x12+\n\x0cresume_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\x0bresumeToken\x12I\n\x0bslow_reader\x18\x04 \x01(\x0e\x32\x1e.levimesh.common.v1.SlowReaderB\x08\xbaH\x05\x82\x01\x02\x10\x01R\nslowReader\x12\'\n\x0finclude_forming\x18\x05 \x01(\x08R\x0eincludeForming\"\x98\x02\n\x15StreamCandlesResponse\x12?\n\x07\x63\x61ndles\x18\x01 \x01(\x0b\x32#.levimesh.marketdata.v1.CandleBatchH\x00R\x07\x63\x61ndles\x12=\n\theartbeat\x18\x02 \x01(\x0b\x32\x1d.levimesh.common.v1.HeartbeatH\x00R\theartbeat\x12+\n\x03gap\x18\x03 \x01(\x0b\x32\x17.levimesh.common.v1.GapH\x00R\x03gap\x12&\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x12.google.rpc.StatusH\x00R\x03\x65nd\x12!\n\x0cresume_token\x18\x05 \x01(\tR\x0bresumeTokenB\x07\n\x05\x65vent\"\xa5\x03\n\x11ListTradesRequest\x12@\n\x06symbol\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Z0-9.]+-[A-Z0-9]+@[a-z0-9_]+$R\x06symbol\x12\x39\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12\x35\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x07\x65ndTime\x12\'\n\tpage_size\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90N(\x00R\x08pageSize\x12\'\n\npage_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\tpageToken:\x89\x01\xbaH\x85\x01\x1a\x82\x01\n\x0btrades.span\x12\"start_time must be before end_time\x1aO!has(this.start_time) || !has(this.end_time) || this.start_time < this.end_time\"s\n\x12ListTradesResponse\x12\x35\n\x06trades\x18\x01 \x03(\x0b\x32\x1d.levimesh.marketdata.v1.TradeR\x06trades\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"f\n\x16\x42\x61tchGetTickersRequest\x12L\n\x07symbols\x18\x01 \x03(\tB2\xbaH/\x92\x01,\x10\xe8\x07\x18\x01\"%r#2!^[A-Z0-9.]+-[A-Z0-9]+@[a-z0-9_]+$R\x07symbols\"m\n\x17\x42\x61tchGetTickersResponse\x12\x38\n\x07tickers\x18\x01 \x03(\x0b\x32\x1e.levimesh.marketdata.v1.TickerR\x07tickers\x12\x18\n\x07missing\x18\x02 \x03(\tR\x07missing\"\x95\x04\n\x14GetIndicatorsRequest\x12@\n\x06symbol\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Z0-9.]+-[A-Z0-9]+@[a-z0-9_]+$R\x06symbol\x12H\n\x08interval\x18\x02 \x01(\x0e\x32 .levimesh.marketdata.v1.IntervalB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x08interval\x12M\n\nindicators\x18\x03 \x03(\x0b\x32!.levimesh.marketdata.v1.IndicatorB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x14R\nindicators\x12\x39\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12\x35\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x07\x65ndTime\x12 \n\x05limit\x18\x06 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90N(\x00R\x05limit:\x8d\x01\xbaH\x89\x01\x1a\x86\x01\n\x0findicators.span\x12\"start_time must be before end_time\x1aO!has(this.start_time) || !has(this.end_time) || this.start_time < this.end_time\"X\n\x15GetIndicatorsResponse\x12?\n\x06series\x18\x01 \x03(\x0b\x32\'.levimesh.marketdata.v1.IndicatorSeriesR\x06series\"\x94\x02\n\x13\x43onvertPriceRequest\x12\x34\n\x06\x61mount\x18\x01 \x01(\x0b\x32\x14.google.type.DecimalB\x06\xbaH\x03\xc8\x01\x01R\x06\x61mount\x12\x36\n\rfrom_currency\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$R\x0c\x66romCurrency\x12\x32\n\x0bto_currency\x18\x03 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$R\ntoCurrency\x12.\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12+\n\x06source\x18\x05 \x01(\tB\x13\xbaH\x10r\x0e\x32\x0c^[a-z0-9_]*$R\x06source\"\xbf\x01\n\x14\x43onvertPriceResponse\x12,\n\x06\x61mount\x18\x01 \x01(\x0b\x32\x14.google.type.DecimalR\x06\x61mount\x12(\n\x04rate\x18\x02 \x01(\x0b\x32\x14.google.type.DecimalR\x04rate\x12\x37\n\trate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08rateTime\x12\x16\n\x06source\x18\x04 \x01(\tR\x06source\"\xba\x02\n\x17MarketDataStreamRequest\x12&\n\nrequest_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@R\trequestId\x12\x41\n\tsubscribe\x18\x02 \x01(\x0b\x32!.levimesh.marketdata.v1.SubscribeH\x00R\tsubscribe\x12G\n\x0bunsubscribe\x18\x03 \x01(\x0b\x32#.levimesh.marketdata.v1.UnsubscribeH\x00R\x0bunsubscribe\x12Z\n\x12list_subscriptions\x18\x04 \x01(\x0b\x32).levimesh.marketdata.v1.ListSubscriptionsH\x00R\x11listSubscriptionsB\x0f\n\x06\x61\x63tion\x12\x05\xbaH\x02\x08\x01\"\xb0\x02\n\tSubscribe\x12Q\n\x0binstruments\x18\x01 \x03(\x0b\x32\".levimesh.marketdata.v1.InstrumentB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07R\x0binstruments\x12+\n\x0cresume_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 R\x0bresumeToken\x12I\n\x0bslow_reader\x18\x03 \x01(\x0e\x32\x1e.levimesh.common.v1.SlowReaderB\x08\xbaH\x05\x82\x01\x02\x10\x01R\nslowReader\x12X\n\x12heartbeat_interval\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0e\xbaH\x0b\xaa\x01\x08\"\x02\x08\n2\x02\x08\x01R\x11heartbeatInterval\"`\n\x0bUnsubscribe\x12Q\n\x0binstruments\x18\x01 \x03(\x0b\x32\".levimesh.marketdata.v1.InstrumentB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07R\x0binstruments\"\x13\n\x11ListSubscriptions\"\xf6\x04\n\x18MarketDataStreamResponse\x12G\n\x07results\x18\x01 \x01(\x0b\x32+.levimesh.marketdata.v1.SubscriptionResultsH\x00R\x07results\x12<\n\x06trades\x18\x02 \x01(\x0b\x32\".levimesh.marketdata.v1.TradeBatchH\x00R\x06trades\x12?\n\x07\x63\x61ndles\x18\x03 \x01(\x0b\x32#.levimesh.marketdata.v1.CandleBatchH\x00R\x07\x63\x61ndles\x12\x39\n\x05\x62ooks\x18\x04 \x01(\x0b\x32!.levimesh.marketdata.v1.BookBatchH\x00R\x05\x62ooks\x12?\n\x07tickers\x18\x05 \x01(\x0b\x32#.levimesh.marketdata.v1.TickerBatchH\x00R\x07tickers\x12H\n\nindicators\x18\x06 \x01(\x0b\x32&.levimesh.marketdata.v1.IndicatorBatchH\x00R\nindicators\x12=\n\theartbeat\x18\x07 \x01(\x0b\x32\x1d.levimesh.common.v1.HeartbeatH\x00R\theartbeat\x12\x39\n\x03gap\x18\x08 \x01(\x0b\x32%.levimesh.marketdata.v1.InstrumentGapH\x00R\x03gap\x12&\n\x03\x65nd\x18\t \x01(\x0b\x32\x12.google.rpc.StatusH\x00R\x03\x65nd\x12!\n\x0cresume_token\x18\n \x01(\tR\x0bresumeTokenB\x07\n\x05\x65vent\"\xbe\x02\n\x17StreamMarketDataRequest\x12Q\n\x0binstruments\x18\x01 \x03(\x0b\x32\".levimesh.marketdata.v1.InstrumentB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07R\x0binstruments\x12+\n\x0cresume_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 R\x0bresumeToken\x12I\n\x0bslow_reader\x18\x03 \x01(\x0e\x32\x1e.levimesh.common.v1.SlowReaderB\x08\xbaH\x05\x82\x01\x02\x10\x01R\nslowReader\x12X\n\x12heartbeat_interval\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0e\xbaH\x0b\xaa\x01\x08\"\x02\x08\n2\x02\x08\x01R\x11heartbeatInterval\"\xf6\x04\n\x18StreamMarketDataResponse\x12G\n\x07results\x18\x01 \x01(\x0b\x32+.levimesh.marketdata.v1.SubscriptionResultsH\x00R\x07results\x12<\n\x06trades\x18\x02 \x01(\x0b\x32\".levimesh.marketdata.v1.TradeBatchH\x00R\x06trades\x12?\n\x07\x63\x61ndles\x18\x03 \x01(\x0b\x32#.levimesh.marketdata.v1.CandleBatchH\x00R\x07\x63\x61ndles\x12\x39\n\x05\x62ooks\x18\x04 \x01(\x0b\x32!.levimesh.marketdata.v1.BookBatchH\x00R\x05\x62ooks\x12?\n\x07tickers\x18\x05 \x01(\x0b\x32#.levimesh.marketdata.v1.TickerBatchH\x00R\x07tickers\x12H\n\nindicators\x18\x06 \x01(\x0b\x32&.levimesh.marketdata.v1.IndicatorBatchH\x00R\nindicators\x12=\n\theartbeat\x18\x07 \x01(\x0b\x32\x1d.levimesh.common.v1.HeartbeatH\x00R\theartbeat\x12\x39\n\x03gap\x18\x08 \x01(\x0b\x32%.levimesh.marketdata.v1.InstrumentGapH\x00R\x03gap\x12&\n\x03\x65nd\x18\t \x01(\x0b\x32\x12.google.rpc.StatusH\x00R\x03\x65nd\x12!\n\x0cresume_token\x18\n \x01(\tR\x0bresumeTokenB\x07\n\x05\x65vent2\x92\x12\n\x11MarketDataService\x12\xae\x01\n\x0bListSymbols\x12*.levimesh.marketdata.v1.ListSymbolsRequest\x1a+.levimesh.marketdata.v1.ListSymbolsResponse\"F\xa2\xbb\x18/\n\x03\x01\x02\x03\x12\x04read\x1a\x07gateway\"\nprediction\"\x07trading2\x02\x08\x02\x38\x01\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/symbols\x12\xbc\x01\n\nGetCandles\x12).levimesh.marketdata.v1.GetCandlesRequest\x1a*.levimesh.marketdata.v1.GetCandlesResponse\"W\xa2\xbb\x18/\n\x03\x01\x02\x03\x12\x04read\x1a\x07gateway\"\nprediction\"\x07trading2\x02\x08\x05\x38\x01\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/symbols/{symbol}/candles\x12\xb8\x01\n\tGetTicker\x12(.levimesh.marketdata.v1.GetTickerRequest\x1a).levimesh.marketdata.v1.GetTickerResponse\"V\xa2\xbb\x18/\n\x03\x01\x02\x03\x12\x04read\x1a\x07gateway\"\nprediction\"\x07trading2\x02\x08\x02\x38\x01\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/symbols/{symbol}/ticker\x12\xb4\x01\n\rListBackfills\x12,.levimesh.marketdata.v1.ListBackfillsRequest\x1a-.levimesh.marketdata.v1.ListBackfillsResponse\"F\xa2\xbb\x18-\n\x03\x01\x02\x03\x12\x04read\x1a\x07gateway\"\nprediction\"\x05stack2\x02\x08\x02\x38\x01\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/backfills\x12\xb9\x01\n\x0cStreamTrades\x12+.levimesh.marketdata.v1.StreamTradesRequest\x1a,.levimesh.marketdata.v1.StreamTradesResponse\"L\xa2\xbb\x18/\n\x03\x01\x02\x03\x12\x04read\x1a\x07gateway\"\nprediction\"\x07trading8\x01R\x02\x08\x14\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/trades:stream0\x01\x12\xbd\x01\n\rStreamCandles\x12,.levimesh.marketdata.v1.StreamCandlesRequest\x1a-.levimesh.marketdata.v1.StreamCandlesResponse\"M\xa2\xbb\x18/\n\x03\x01\x02\x03\x12\x04read\x1a\x07gateway\"\nprediction\"\x07trading8\x01R\x02\x08\x14\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/candles:stream0\x01\x12\xbb\x01\n\nListTrades\x12).levimesh.marketdata.v1.ListTradesRequest\x1a*.levimesh.marketdata.v1.ListTradesResponse\"V\xa2\xbb\x18/\n\x03\x01\x02\x03\x12\x04read\x1a\x07gateway\"\nprediction\"\x07trading2\x02\x08\x05\x38\x01\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/symbols/{symbol}/trades\x12\xba\x01\n\x0f\x42\x61tchGetTickers\x12..levimesh.marketdata.v1.BatchGetTickersRequest\x1a/.levimesh.marketdata.v1.BatchGetTickersResponse\"F\xa2\xbb\x18/\n\x03\x01\x02\x03\x12\x04read\x1a\x07gateway\"\nprediction\"\x07trading2\x02\x08\x02\x38\x01\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/tickers\x12\xd3\x01\n\rGetIndicators\x12,.levimesh.marketdata.v1.GetIndicatorsRequest\x1a-.levimesh.marketdata.v1.GetIndicatorsResponse\"e\xa2\xbb\x18/\n\x03\x01\x02\x03\x12\x04read\x1a\x07gateway\"\nprediction\"\x07trading2\x02\x08\x05\x38\x01\x82\xd3\xe4\x93\x02,\"\'/v1/symbols/{symbol}/indicators:compute:\x01*\x12\xb8\x01\n\x0c\x43onvertPrice\x12+.levimesh.marketdata.v1.ConvertPriceRequest\x1a,.levimesh.marketdata.v1.ConvertPriceResponse\"M\xa2\xbb\x18/\n\x03\x01\x02\x03\x12\x04read\x1a\x07gateway\"\nprediction\"\x07trading2\x02\x08\x02\x38\x01\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/prices:convert\x12\xb1\x01\n\x10MarketDataStream\x12/.levimesh.marketdata.v1.MarketDataStreamRequest\x1a\x30.levimesh.marketdata.v1.MarketDataStreamResponse\"6\xa2\xbb\x18\x32\n\x03\x01\x02\x03\x12\x04read\x1a\x07gateway\"\nprediction\"\x07trading8\x01R\x05\x08\x14\x10\xe8\x07(\x01\x30\x01\x12\xcf\x01\n\x10StreamMarketData\x12/.levimesh.marketdata.v1.StreamMarketDataRequest\x1a\x30.levimesh.marketdata.v1.StreamMarketDataResponse\"V\xa2\xbb\x18\x32\n\x03\x01\x02\x03\x12\x04read\x1a\x07gateway\"\nprediction\"\x07trading8\x01R\x05\x08\x14\x10\xe8\x07\x82\xd3\xe4\x93\x02\x1a\"\x15/v1/marketdata:stream:\x01*0\x01\x1a\r\xaa\xbb\x18\t\n\x07\x08\xd8\x04\x12\x02\x08<b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'levimesh.marketdata.v1.marketdata_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_LISTSYMBOLSREQUEST'].fields_by_name['source']._loaded_options = None
+  _globals['_LISTSYMBOLSREQUEST'].fields_by_name['source']._serialized_options = b'\272H\020r\0162\014^[a-z0-9_]*$'
+  _globals['_LISTSYMBOLSREQUEST'].fields_by_name['asset_type']._loaded_options = None
+  _globals['_LISTSYMBOLSREQUEST'].fields_by_name['asset_type']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_LISTSYMBOLSREQUEST'].fields_by_name['state']._loaded_options = None
+  _globals['_LISTSYMBOLSREQUEST'].fields_by_name['state']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_GETCANDLESREQUEST'].fields_by_name['symbol']._loaded_options = None
-  _globals['_GETCANDLESREQUEST'].fields_by_name['symbol']._serialized_options = b'\272H$r\"2 ^[A-Z0-9]+-[A-Z0-9]+@[a-z0-9_]+$'
+  _globals['_GETCANDLESREQUEST'].fields_by_name['symbol']._serialized_options = b'\272H%r#2!^[A-Z0-9.]+-[A-Z0-9]+@[a-z0-9_]+$'
   _globals['_GETCANDLESREQUEST'].fields_by_name['interval']._loaded_options = None
   _globals['_GETCANDLESREQUEST'].fields_by_name['interval']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
   _globals['_GETCANDLESREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_GETCANDLESREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\220N(\000'
   _globals['_GETCANDLESREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_GETCANDLESREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\004'
+  _globals['_GETCANDLESREQUEST'].fields_by_name['time_zone']._loaded_options = None
+  _globals['_GETCANDLESREQUEST'].fields_by_name['time_zone']._serialized_options = b'\272H\004r\002\030@'
   _globals['_GETCANDLESREQUEST']._loaded_options = None
   _globals['_GETCANDLESREQUEST']._serialized_options = b'\272H\206\001\032\203\001\n\014candles.span\022\"start_time must be before end_time\032O!has(this.start_time) || !has(this.end_time) || this.start_time < this.end_time'
   _globals['_GETTICKERREQUEST'].fields_by_name['symbol']._loaded_options = None
-  _globals['_GETTICKERREQUEST'].fields_by_name['symbol']._serialized_options = b'\272H$r\"2 ^[A-Z0-9]+-[A-Z0-9]+@[a-z0-9_]+$'
+  _globals['_GETTICKERREQUEST'].fields_by_name['symbol']._serialized_options = b'\272H%r#2!^[A-Z0-9.]+-[A-Z0-9]+@[a-z0-9_]+$'
   _globals['_STREAMTRADESREQUEST'].fields_by_name['symbols']._loaded_options = None
-  _globals['_STREAMTRADESREQUEST'].fields_by_name['symbols']._serialized_options = b'\272H.\222\001+\020\350\007\030\001\"$r\"2 ^[A-Z0-9]+-[A-Z0-9]+@[a-z0-9_]+$'
+  _globals['_STREAMTRADESREQUEST'].fields_by_name['symbols']._serialized_options = b'\272H/\222\001,\020\350\007\030\001\"%r#2!^[A-Z0-9.]+-[A-Z0-9]+@[a-z0-9_]+$'
   _globals['_STREAMTRADESREQUEST'].fields_by_name['resume_token']._loaded_options = None
   _globals['_STREAMTRADESREQUEST'].fields_by_name['resume_token']._serialized_options = b'\272H\005r\003\030\200\004'
   _globals['_STREAMTRADESREQUEST'].fields_by_name['slow_reader']._loaded_options = None
   _globals['_STREAMTRADESREQUEST'].fields_by_name['slow_reader']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_STREAMCANDLESREQUEST'].fields_by_name['symbols']._loaded_options = None
-  _globals['_STREAMCANDLESREQUEST'].fields_by_name['symbols']._serialized_options = b'\272H.\222\001+\020\350\007\030\001\"$r\"2 ^[A-Z0-9]+-[A-Z0-9]+@[a-z0-9_]+$'
+  _globals['_STREAMCANDLESREQUEST'].fields_by_name['symbols']._serialized_options = b'\272H/\222\001,\020\350\007\030\001\"%r#2!^[A-Z0-9.]+-[A-Z0-9]+@[a-z0-9_]+$'
   _globals['_STREAMCANDLESREQUEST'].fields_by_name['interval']._loaded_options = None
   _globals['_STREAMCANDLESREQUEST'].fields_by_name['interval']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
   _globals['_STREAMCANDLESREQUEST'].fields_by_name['resume_token']._loaded_options = None
   _globals['_STREAMCANDLESREQUEST'].fields_by_name['resume_token']._serialized_options = b'\272H\005r\003\030\200\004'
   _globals['_STREAMCANDLESREQUEST'].fields_by_name['slow_reader']._loaded_options = None
   _globals['_STREAMCANDLESREQUEST'].fields_by_name['slow_reader']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_LISTTRADESREQUEST'].fields_by_name['symbol']._loaded_options = None
+  _globals['_LISTTRADESREQUEST'].fields_by_name['symbol']._serialized_options = b'\272H%r#2!^[A-Z0-9.]+-[A-Z0-9]+@[a-z0-9_]+$'
+  _globals['_LISTTRADESREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTTRADESREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\220N(\000'
+  _globals['_LISTTRADESREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTTRADESREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\004'
+  _globals['_LISTTRADESREQUEST']._loaded_options = None
+  _globals['_LISTTRADESREQUEST']._serialized_options = b'\272H\205\001\032\202\001\n\013trades.span\022\"start_time must be before end_time\032O!has(this.start_time) || !has(this.end_time) || this.start_time < this.end_time'
+  _globals['_BATCHGETTICKERSREQUEST'].fields_by_name['symbols']._loaded_options = None
+  _globals['_BATCHGETTICKERSREQUEST'].fields_by_name['symbols']._serialized_options = b'\272H/\222\001,\020\350\007\030\001\"%r#2!^[A-Z0-9.]+-[A-Z0-9]+@[a-z0-9_]+$'
+  _globals['_GETINDICATORSREQUEST'].fields_by_name['symbol']._loaded_options = None
+  _globals['_GETINDICATORSREQUEST'].fields_by_name['symbol']._serialized_options = b'\272H%r#2!^[A-Z0-9.]+-[A-Z0-9]+@[a-z0-9_]+$'
+  _globals['_GETINDICATORSREQUEST'].fields_by_name['interval']._loaded_options = None
+  _globals['_GETINDICATORSREQUEST'].fields_by_name['interval']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
+  _globals['_GETINDICATORSREQUEST'].fields_by_name['indicators']._loaded_options = None
+  _globals['_GETINDICATORSREQUEST'].fields_by_name['indicators']._serialized_options = b'\272H\007\222\001\004\010\001\020\024'
+  _globals['_GETINDICATORSREQUEST'].fields_by_name['limit']._loaded_options = None
+  _globals['_GETINDICATORSREQUEST'].fields_by_name['limit']._serialized_options = b'\272H\007\032\005\030\220N(\000'
+  _globals['_GETINDICATORSREQUEST']._loaded_options = None
+  _globals['_GETINDICATORSREQUEST']._serialized_options = b'\272H\211\001\032\206\001\n\017indicators.span\022\"start_time must be before end_time\032O!has(this.start_time) || !has(this.end_time) || this.start_time < this.end_time'
+  _globals['_CONVERTPRICEREQUEST'].fields_by_name['amount']._loaded_options = None
+  _globals['_CONVERTPRICEREQUEST'].fields_by_name['amount']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_CONVERTPRICEREQUEST'].fields_by_name['from_currency']._loaded_options = None
+  _globals['_CONVERTPRICEREQUEST'].fields_by_name['from_currency']._serialized_options = b'\272H\016r\0142\n^[A-Z]{3}$'
+  _globals['_CONVERTPRICEREQUEST'].fields_by_name['to_currency']._loaded_options = None
+  _globals['_CONVERTPRICEREQUEST'].fields_by_name['to_currency']._serialized_options = b'\272H\016r\0142\n^[A-Z]{3}$'
+  _globals['_CONVERTPRICEREQUEST'].fields_by_name['source']._loaded_options = None
+  _globals['_CONVERTPRICEREQUEST'].fields_by_name['source']._serialized_options = b'\272H\020r\0162\014^[a-z0-9_]*$'
+  _globals['_MARKETDATASTREAMREQUEST'].oneofs_by_name['action']._loaded_options = None
+  _globals['_MARKETDATASTREAMREQUEST'].oneofs_by_name['action']._serialized_options = b'\272H\002\010\001'
+  _globals['_MARKETDATASTREAMREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_MARKETDATASTREAMREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_SUBSCRIBE'].fields_by_name['instruments']._loaded_options = None
+  _globals['_SUBSCRIBE'].fields_by_name['instruments']._serialized_options = b'\272H\010\222\001\005\010\001\020\350\007'
+  _globals['_SUBSCRIBE'].fields_by_name['resume_token']._loaded_options = None
+  _globals['_SUBSCRIBE'].fields_by_name['resume_token']._serialized_options = b'\272H\005r\003\030\200 '
+  _globals['_SUBSCRIBE'].fields_by_name['slow_reader']._loaded_options = None
+  _globals['_SUBSCRIBE'].fields_by_name['slow_reader']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_SUBSCRIBE'].fields_by_name['heartbeat_interval']._loaded_options = None
+  _globals['_SUBSCRIBE'].fields_by_name['heartbeat_interval']._serialized_options = b'\272H\013\252\001\010\"\002\010\n2\002\010\001'
+  _globals['_UNSUBSCRIBE'].fields_by_name['instruments']._loaded_options = None
+  _globals['_UNSUBSCRIBE'].fields_by_name['instruments']._serialized_options = b'\272H\010\222\001\005\010\001\020\350\007'
+  _globals['_STREAMMARKETDATAREQUEST'].fields_by_name['instruments']._loaded_options = None
+  _globals['_STREAMMARKETDATAREQUEST'].fields_by_name['instruments']._serialized_options = b'\272H\010\222\001\005\010\001\020\350\007'
+  _globals['_STREAMMARKETDATAREQUEST'].fields_by_name['resume_token']._loaded_options = None
+  _globals['_STREAMMARKETDATAREQUEST'].fields_by_name['resume_token']._serialized_options = b'\272H\005r\003\030\200 '
+  _globals['_STREAMMARKETDATAREQUEST'].fields_by_name['slow_reader']._loaded_options = None
+  _globals['_STREAMMARKETDATAREQUEST'].fields_by_name['slow_reader']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_STREAMMARKETDATAREQUEST'].fields_by_name['heartbeat_interval']._loaded_options = None
+  _globals['_STREAMMARKETDATAREQUEST'].fields_by_name['heartbeat_interval']._serialized_options = b'\272H\013\252\001\010\"\002\010\n2\002\010\001'
   _globals['_MARKETDATASERVICE']._loaded_options = None
   _globals['_MARKETDATASERVICE']._serialized_options = b'\252\273\030\t\n\007\010\330\004\022\002\010<'
   _globals['_MARKETDATASERVICE'].methods_by_name['ListSymbols']._loaded_options = None
@@ -77,33 +140,75 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MARKETDATASERVICE'].methods_by_name['ListBackfills']._loaded_options = None
   _globals['_MARKETDATASERVICE'].methods_by_name['ListBackfills']._serialized_options = b'\242\273\030-\n\003\001\002\003\022\004read\032\007gateway\"\nprediction\"\005stack2\002\010\0028\001\202\323\344\223\002\017\022\r/v1/backfills'
   _globals['_MARKETDATASERVICE'].methods_by_name['StreamTrades']._loaded_options = None
-  _globals['_MARKETDATASERVICE'].methods_by_name['StreamTrades']._serialized_options = b'\242\273\030+\n\003\001\002\003\022\004read\032\007gateway\"\nprediction\"\007trading8\001\202\323\344\223\002\023\022\021/v1/trades:stream'
+  _globals['_MARKETDATASERVICE'].methods_by_name['StreamTrades']._serialized_options = b'\242\273\030/\n\003\001\002\003\022\004read\032\007gateway\"\nprediction\"\007trading8\001R\002\010\024\202\323\344\223\002\023\022\021/v1/trades:stream'
   _globals['_MARKETDATASERVICE'].methods_by_name['StreamCandles']._loaded_options = None
-  _globals['_MARKETDATASERVICE'].methods_by_name['StreamCandles']._serialized_options = b'\242\273\030+\n\003\001\002\003\022\004read\032\007gateway\"\nprediction\"\007trading8\001\202\323\344\223\002\024\022\022/v1/candles:stream'
-  _globals['_LISTSYMBOLSREQUEST']._serialized_start=371
-  _globals['_LISTSYMBOLSREQUEST']._serialized_end=391
-  _globals['_LISTSYMBOLSRESPONSE']._serialized_start=393
-  _globals['_LISTSYMBOLSRESPONSE']._serialized_end=472
-  _globals['_GETCANDLESREQUEST']._serialized_start=475
-  _globals['_GETCANDLESREQUEST']._serialized_end=970
-  _globals['_GETCANDLESRESPONSE']._serialized_start=972
-  _globals['_GETCANDLESRESPONSE']._serialized_end=1090
-  _globals['_GETTICKERREQUEST']._serialized_start=1092
-  _globals['_GETTICKERREQUEST']._serialized_end=1175
-  _globals['_GETTICKERRESPONSE']._serialized_start=1177
-  _globals['_GETTICKERRESPONSE']._serialized_end=1252
-  _globals['_LISTBACKFILLSREQUEST']._serialized_start=1254
-  _globals['_LISTBACKFILLSREQUEST']._serialized_end=1276
-  _globals['_LISTBACKFILLSRESPONSE']._serialized_start=1278
-  _globals['_LISTBACKFILLSRESPONSE']._serialized_end=1365
-  _globals['_STREAMTRADESREQUEST']._serialized_start=1368
-  _globals['_STREAMTRADESREQUEST']._serialized_end=1586
-  _globals['_STREAMTRADESRESPONSE']._serialized_start=1589
-  _globals['_STREAMTRADESRESPONSE']._serialized_end=1865
-  _globals['_STREAMCANDLESREQUEST']._serialized_start=1868
-  _globals['_STREAMCANDLESREQUEST']._serialized_end=2161
-  _globals['_STREAMCANDLESRESPONSE']._serialized_start=2164
-  _globals['_STREAMCANDLESRESPONSE']._serialized_end=2444
-  _globals['_MARKETDATASERVICE']._serialized_start=2447
-  _globals['_MARKETDATASERVICE']._serialized_end=3591
+  _globals['_MARKETDATASERVICE'].methods_by_name['StreamCandles']._serialized_options = b'\242\273\030/\n\003\001\002\003\022\004read\032\007gateway\"\nprediction\"\007trading8\001R\002\010\024\202\323\344\223\002\024\022\022/v1/candles:stream'
+  _globals['_MARKETDATASERVICE'].methods_by_name['ListTrades']._loaded_options = None
+  _globals['_MARKETDATASERVICE'].methods_by_name['ListTrades']._serialized_options = b'\242\273\030/\n\003\001\002\003\022\004read\032\007gateway\"\nprediction\"\007trading2\002\010\0058\001\202\323\344\223\002\035\022\033/v1/symbols/{symbol}/trades'
+  _globals['_MARKETDATASERVICE'].methods_by_name['BatchGetTickers']._loaded_options = None
+  _globals['_MARKETDATASERVICE'].methods_by_name['BatchGetTickers']._serialized_options = b'\242\273\030/\n\003\001\002\003\022\004read\032\007gateway\"\nprediction\"\007trading2\002\010\0028\001\202\323\344\223\002\r\022\013/v1/tickers'
+  _globals['_MARKETDATASERVICE'].methods_by_name['GetIndicators']._loaded_options = None
+  _globals['_MARKETDATASERVICE'].methods_by_name['GetIndicators']._serialized_options = b'\242\273\030/\n\003\001\002\003\022\004read\032\007gateway\"\nprediction\"\007trading2\002\010\0058\001\202\323\344\223\002,\"\'/v1/symbols/{symbol}/indicators:compute:\001*'
+  _globals['_MARKETDATASERVICE'].methods_by_name['ConvertPrice']._loaded_options = None
+  _globals['_MARKETDATASERVICE'].methods_by_name['ConvertPrice']._serialized_options = b'\242\273\030/\n\003\001\002\003\022\004read\032\007gateway\"\nprediction\"\007trading2\002\010\0028\001\202\323\344\223\002\024\022\022/v1/prices:convert'
+  _globals['_MARKETDATASERVICE'].methods_by_name['MarketDataStream']._loaded_options = None
+  _globals['_MARKETDATASERVICE'].methods_by_name['MarketDataStream']._serialized_options = b'\242\273\0302\n\003\001\002\003\022\004read\032\007gateway\"\nprediction\"\007trading8\001R\005\010\024\020\350\007'
+  _globals['_MARKETDATASERVICE'].methods_by_name['StreamMarketData']._loaded_options = None
+  _globals['_MARKETDATASERVICE'].methods_by_name['StreamMarketData']._serialized_options = b'\242\273\0302\n\003\001\002\003\022\004read\032\007gateway\"\nprediction\"\007trading8\001R\005\010\024\020\350\007\202\323\344\223\002\032\"\025/v1/marketdata:stream:\001*'
+  _globals['_LISTSYMBOLSREQUEST']._serialized_start=543
+  _globals['_LISTSYMBOLSREQUEST']._serialized_end=753
+  _globals['_LISTSYMBOLSRESPONSE']._serialized_start=755
+  _globals['_LISTSYMBOLSRESPONSE']._serialized_end=834
+  _globals['_GETCANDLESREQUEST']._serialized_start=837
+  _globals['_GETCANDLESREQUEST']._serialized_end=1412
+  _globals['_GETCANDLESRESPONSE']._serialized_start=1414
+  _globals['_GETCANDLESRESPONSE']._serialized_end=1532
+  _globals['_GETTICKERREQUEST']._serialized_start=1534
+  _globals['_GETTICKERREQUEST']._serialized_end=1618
+  _globals['_GETTICKERRESPONSE']._serialized_start=1620
+  _globals['_GETTICKERRESPONSE']._serialized_end=1695
+  _globals['_LISTBACKFILLSREQUEST']._serialized_start=1697
+  _globals['_LISTBACKFILLSREQUEST']._serialized_end=1719
+  _globals['_LISTBACKFILLSRESPONSE']._serialized_start=1721
+  _globals['_LISTBACKFILLSRESPONSE']._serialized_end=1808
+  _globals['_STREAMTRADESREQUEST']._serialized_start=1811
+  _globals['_STREAMTRADESREQUEST']._serialized_end=2030
+  _globals['_STREAMTRADESRESPONSE']._serialized_start=2033
+  _globals['_STREAMTRADESRESPONSE']._serialized_end=2309
+  _globals['_STREAMCANDLESREQUEST']._serialized_start=2312
+  _globals['_STREAMCANDLESREQUEST']._serialized_end=2647
+  _globals['_STREAMCANDLESRESPONSE']._serialized_start=2650
+  _globals['_STREAMCANDLESRESPONSE']._serialized_end=2930
+  _globals['_LISTTRADESREQUEST']._serialized_start=2933
+  _globals['_LISTTRADESREQUEST']._serialized_end=3354
+  _globals['_LISTTRADESRESPONSE']._serialized_start=3356
+  _globals['_LISTTRADESRESPONSE']._serialized_end=3471
+  _globals['_BATCHGETTICKERSREQUEST']._serialized_start=3473
+  _globals['_BATCHGETTICKERSREQUEST']._serialized_end=3575
+  _globals['_BATCHGETTICKERSRESPONSE']._serialized_start=3577
+  _globals['_BATCHGETTICKERSRESPONSE']._serialized_end=3686
+  _globals['_GETINDICATORSREQUEST']._serialized_start=3689
+  _globals['_GETINDICATORSREQUEST']._serialized_end=4222
+  _globals['_GETINDICATORSRESPONSE']._serialized_start=4224
+  _globals['_GETINDICATORSRESPONSE']._serialized_end=4312
+  _globals['_CONVERTPRICEREQUEST']._serialized_start=4315
+  _globals['_CONVERTPRICEREQUEST']._serialized_end=4591
+  _globals['_CONVERTPRICERESPONSE']._serialized_start=4594
+  _globals['_CONVERTPRICERESPONSE']._serialized_end=4785
+  _globals['_MARKETDATASTREAMREQUEST']._serialized_start=4788
+  _globals['_MARKETDATASTREAMREQUEST']._serialized_end=5102
+  _globals['_SUBSCRIBE']._serialized_start=5105
+  _globals['_SUBSCRIBE']._serialized_end=5409
+  _globals['_UNSUBSCRIBE']._serialized_start=5411
+  _globals['_UNSUBSCRIBE']._serialized_end=5507
+  _globals['_LISTSUBSCRIPTIONS']._serialized_start=5509
+  _globals['_LISTSUBSCRIPTIONS']._serialized_end=5528
+  _globals['_MARKETDATASTREAMRESPONSE']._serialized_start=5531
+  _globals['_MARKETDATASTREAMRESPONSE']._serialized_end=6161
+  _globals['_STREAMMARKETDATAREQUEST']._serialized_start=6164
+  _globals['_STREAMMARKETDATAREQUEST']._serialized_end=6482
+  _globals['_STREAMMARKETDATARESPONSE']._serialized_start=6485
+  _globals['_STREAMMARKETDATARESPONSE']._serialized_end=7115
+  _globals['_MARKETDATASERVICE']._serialized_start=7118
+  _globals['_MARKETDATASERVICE']._serialized_end=9440
 # @@protoc_insertion_point(module_scope)

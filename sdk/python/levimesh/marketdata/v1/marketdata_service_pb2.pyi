@@ -5,12 +5,17 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.rpc import status_pb2 as _status_pb2
+from google.type import decimal_pb2 as _decimal_pb2
 from levimesh.common.v1 import streaming_pb2 as _streaming_pb2
+from levimesh.marketdata.v1 import book_pb2 as _book_pb2
 from levimesh.marketdata.v1 import candle_pb2 as _candle_pb2
+from levimesh.marketdata.v1 import indicator_pb2 as _indicator_pb2
+from levimesh.marketdata.v1 import stream_pb2 as _stream_pb2
 from levimesh.marketdata.v1 import symbol_pb2 as _symbol_pb2
 from levimesh.marketdata.v1 import trade_pb2 as _trade_pb2
 import builtins as _builtins
@@ -30,12 +35,25 @@ class ListSymbolsRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    SOURCE_FIELD_NUMBER: _builtins.int
+    ASSET_TYPE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    """Only those of this source; empty for all."""
+    asset_type: _symbol_pb2.AssetType.ValueType
+    """Only those of this kind; unspecified for all."""
+    state: _symbol_pb2.SymbolState.ValueType
+    """Only those in this state; unspecified for all."""
     def __init__(
         self,
+        *,
+        source: _builtins.str = ...,
+        asset_type: _symbol_pb2.AssetType.ValueType = ...,
+        state: _symbol_pb2.SymbolState.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_type", b"asset_type", "source", b"source", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -50,7 +68,7 @@ class ListSymbolsResponse(_message.Message):
     SYMBOLS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def symbols(self) -> _containers.RepeatedCompositeFieldContainer[_symbol_pb2.Symbol]:
-        """All symbols, by id."""
+        """The symbols, by id."""
 
     def __init__(
         self,
@@ -77,6 +95,8 @@ class GetCandlesRequest(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    INCLUDE_FORMING_FIELD_NUMBER: _builtins.int
     symbol: _builtins.str
     """The symbol's id."""
     interval: _candle_pb2.Interval.ValueType
@@ -85,6 +105,12 @@ class GetCandlesRequest(_message.Message):
     """The largest number of candles in the answer; 0 means 500."""
     page_token: _builtins.str
     """The `next_page_token` of the page before; empty for the first."""
+    time_zone: _builtins.str
+    """Of INTERVAL_1D: the IANA time zone whose midnights begin the days, for example `Europe/Istanbul`; empty for UTC. The
+    bars are summed up from hourly candles, so zones that are off by half an hour are refused.
+    """
+    include_forming: _builtins.bool
+    """Whether the candle that is forming now is added at the end of the last page."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """Only candles that open at this time or later."""
@@ -102,10 +128,12 @@ class GetCandlesRequest(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        time_zone: _builtins.str = ...,
+        include_forming: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "interval", b"interval", "page_size", b"page_size", "page_token", b"page_token", "start_time", b"start_time", "symbol", b"symbol"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "include_forming", b"include_forming", "interval", b"interval", "page_size", b"page_size", "page_token", b"page_token", "start_time", b"start_time", "symbol", b"symbol", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -316,12 +344,15 @@ class StreamCandlesRequest(_message.Message):
     INTERVAL_FIELD_NUMBER: _builtins.int
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     SLOW_READER_FIELD_NUMBER: _builtins.int
+    INCLUDE_FORMING_FIELD_NUMBER: _builtins.int
     interval: _candle_pb2.Interval.ValueType
     """The candles' interval."""
     resume_token: _builtins.str
     """Where to continue; empty to begin now."""
     slow_reader: _streaming_pb2.SlowReader.ValueType
     """What to do when this reader is slow."""
+    include_forming: _builtins.bool
+    """Whether forming candles are sent too, at most four times a second each; they are not replayed."""
     @_builtins.property
     def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The symbols' ids; none means all."""
@@ -333,10 +364,11 @@ class StreamCandlesRequest(_message.Message):
         interval: _candle_pb2.Interval.ValueType = ...,
         resume_token: _builtins.str = ...,
         slow_reader: _streaming_pb2.SlowReader.ValueType = ...,
+        include_forming: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["interval", b"interval", "resume_token", b"resume_token", "slow_reader", b"slow_reader", "symbols", b"symbols"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["include_forming", b"include_forming", "interval", b"interval", "resume_token", b"resume_token", "slow_reader", b"slow_reader", "symbols", b"symbols"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -389,3 +421,596 @@ class StreamCandlesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
 Global___StreamCandlesResponse: _TypeAlias = StreamCandlesResponse  # noqa: Y015
+
+@_typing.final
+class ListTradesRequest(_message.Message):
+    """ListTradesRequest names a symbol and a span of time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    symbol: _builtins.str
+    """The symbol's id."""
+    page_size: _builtins.int
+    """The largest number of trades in the answer; 0 means 500."""
+    page_token: _builtins.str
+    """The `next_page_token` of the page before; empty for the first."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Only trades at this time or later."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Only trades before this time."""
+
+    def __init__(
+        self,
+        *,
+        symbol: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "page_size", b"page_size", "page_token", b"page_token", "start_time", b"start_time", "symbol", b"symbol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTradesRequest: _TypeAlias = ListTradesRequest  # noqa: Y015
+
+@_typing.final
+class ListTradesResponse(_message.Message):
+    """ListTradesResponse is a page of trades."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRADES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """To be sent as `page_token` for the next page; empty on the last."""
+    @_builtins.property
+    def trades(self) -> _containers.RepeatedCompositeFieldContainer[_trade_pb2.Trade]:
+        """The trades, the oldest first."""
+
+    def __init__(
+        self,
+        *,
+        trades: _abc.Iterable[_trade_pb2.Trade] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "trades", b"trades"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTradesResponse: _TypeAlias = ListTradesResponse  # noqa: Y015
+
+@_typing.final
+class BatchGetTickersRequest(_message.Message):
+    """BatchGetTickersRequest names symbols."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOLS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The symbols' ids; none means all."""
+
+    def __init__(
+        self,
+        *,
+        symbols: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["symbols", b"symbols"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetTickersRequest: _TypeAlias = BatchGetTickersRequest  # noqa: Y015
+
+@_typing.final
+class BatchGetTickersResponse(_message.Message):
+    """BatchGetTickersResponse holds the tickers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TICKERS_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def tickers(self) -> _containers.RepeatedCompositeFieldContainer[_trade_pb2.Ticker]:
+        """The tickers, by symbol."""
+
+    @_builtins.property
+    def missing(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The symbols of the request that are not known or have not traded yet."""
+
+    def __init__(
+        self,
+        *,
+        tickers: _abc.Iterable[_trade_pb2.Ticker] | None = ...,
+        missing: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["missing", b"missing", "tickers", b"tickers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetTickersResponse: _TypeAlias = BatchGetTickersResponse  # noqa: Y015
+
+@_typing.final
+class GetIndicatorsRequest(_message.Message):
+    """GetIndicatorsRequest names a symbol, candles and indicators."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    INTERVAL_FIELD_NUMBER: _builtins.int
+    INDICATORS_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    symbol: _builtins.str
+    """The symbol's id."""
+    interval: _candle_pb2.Interval.ValueType
+    """The candles' interval."""
+    limit: _builtins.int
+    """The largest number of values of each indicator; 0 means 500. Of a span with more, the newest."""
+    @_builtins.property
+    def indicators(self) -> _containers.RepeatedCompositeFieldContainer[_indicator_pb2.Indicator]:
+        """What to compute."""
+
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Only values of candles that open at this time or later; without it, the newest `limit`."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Only values of candles that open before this time."""
+
+    def __init__(
+        self,
+        *,
+        symbol: _builtins.str = ...,
+        interval: _candle_pb2.Interval.ValueType = ...,
+        indicators: _abc.Iterable[_indicator_pb2.Indicator] | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "indicators", b"indicators", "interval", b"interval", "limit", b"limit", "start_time", b"start_time", "symbol", b"symbol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetIndicatorsRequest: _TypeAlias = GetIndicatorsRequest  # noqa: Y015
+
+@_typing.final
+class GetIndicatorsResponse(_message.Message):
+    """GetIndicatorsResponse holds the indicators."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def series(self) -> _containers.RepeatedCompositeFieldContainer[_indicator_pb2.IndicatorSeries]:
+        """One for each indicator of the request, in its order."""
+
+    def __init__(
+        self,
+        *,
+        series: _abc.Iterable[_indicator_pb2.IndicatorSeries] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["series", b"series"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetIndicatorsResponse: _TypeAlias = GetIndicatorsResponse  # noqa: Y015
+
+@_typing.final
+class ConvertPriceRequest(_message.Message):
+    """ConvertPriceRequest names an amount of money."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    FROM_CURRENCY_FIELD_NUMBER: _builtins.int
+    TO_CURRENCY_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    from_currency: _builtins.str
+    """The currency it is in, by ISO 4217."""
+    to_currency: _builtins.str
+    """The currency to convert to, by ISO 4217."""
+    source: _builtins.str
+    """The source of the rates, for example `ecb`; empty for the first that has both currencies."""
+    @_builtins.property
+    def amount(self) -> _decimal_pb2.Decimal:
+        """How much."""
+
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """The time on whose day (UTC) the rate is looked up; absent for now."""
+
+    def __init__(
+        self,
+        *,
+        amount: _decimal_pb2.Decimal | None = ...,
+        from_currency: _builtins.str = ...,
+        to_currency: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        source: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "from_currency", b"from_currency", "source", b"source", "time", b"time", "to_currency", b"to_currency"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConvertPriceRequest: _TypeAlias = ConvertPriceRequest  # noqa: Y015
+
+@_typing.final
+class ConvertPriceResponse(_message.Message):
+    """ConvertPriceResponse holds the converted amount."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    RATE_FIELD_NUMBER: _builtins.int
+    RATE_TIME_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    """The source of the rate."""
+    @_builtins.property
+    def amount(self) -> _decimal_pb2.Decimal:
+        """The amount in the other currency, rounded half to even to 12 significant digits."""
+
+    @_builtins.property
+    def rate(self) -> _decimal_pb2.Decimal:
+        """One unit of the first currency in the second."""
+
+    @_builtins.property
+    def rate_time(self) -> _timestamp_pb2.Timestamp:
+        """The day of the rate, at midnight UTC."""
+
+    def __init__(
+        self,
+        *,
+        amount: _decimal_pb2.Decimal | None = ...,
+        rate: _decimal_pb2.Decimal | None = ...,
+        rate_time: _timestamp_pb2.Timestamp | None = ...,
+        source: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "rate", b"rate", "rate_time", b"rate_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "rate", b"rate", "rate_time", b"rate_time", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConvertPriceResponse: _TypeAlias = ConvertPriceResponse  # noqa: Y015
+
+@_typing.final
+class MarketDataStreamRequest(_message.Message):
+    """MarketDataStreamRequest asks for something on an open stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SUBSCRIBE_FIELD_NUMBER: _builtins.int
+    UNSUBSCRIBE_FIELD_NUMBER: _builtins.int
+    LIST_SUBSCRIPTIONS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Comes back in the answer."""
+    @_builtins.property
+    def subscribe(self) -> Global___Subscribe:
+        """Send these instruments too."""
+
+    @_builtins.property
+    def unsubscribe(self) -> Global___Unsubscribe:
+        """Send these instruments no more."""
+
+    @_builtins.property
+    def list_subscriptions(self) -> Global___ListSubscriptions:
+        """Tell which instruments are sent."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        subscribe: Global___Subscribe | None = ...,
+        unsubscribe: Global___Unsubscribe | None = ...,
+        list_subscriptions: Global___ListSubscriptions | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "list_subscriptions", b"list_subscriptions", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "list_subscriptions", b"list_subscriptions", "request_id", b"request_id", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["subscribe", "unsubscribe", "list_subscriptions"]  # noqa: Y015
+    _WhichOneofArgType_action: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_action) -> _WhichOneofReturnType_action | None: ...
+
+Global___MarketDataStreamRequest: _TypeAlias = MarketDataStreamRequest  # noqa: Y015
+
+@_typing.final
+class Subscribe(_message.Message):
+    """Subscribe asks for instruments."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTRUMENTS_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    SLOW_READER_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_INTERVAL_FIELD_NUMBER: _builtins.int
+    resume_token: _builtins.str
+    """Where to continue; empty to begin now. Only in the first request of a stream."""
+    slow_reader: _streaming_pb2.SlowReader.ValueType
+    """What to do when this reader is slow. Only in the first request of a stream."""
+    @_builtins.property
+    def instruments(self) -> _containers.RepeatedCompositeFieldContainer[_stream_pb2.Instrument]:
+        """The instruments."""
+
+    @_builtins.property
+    def heartbeat_interval(self) -> _duration_pb2.Duration:
+        """After how long without other messages a heartbeat is sent, one to ten seconds; absent means ten. The newest one counts."""
+
+    def __init__(
+        self,
+        *,
+        instruments: _abc.Iterable[_stream_pb2.Instrument] | None = ...,
+        resume_token: _builtins.str = ...,
+        slow_reader: _streaming_pb2.SlowReader.ValueType = ...,
+        heartbeat_interval: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval", "instruments", b"instruments", "resume_token", b"resume_token", "slow_reader", b"slow_reader"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Subscribe: _TypeAlias = Subscribe  # noqa: Y015
+
+@_typing.final
+class Unsubscribe(_message.Message):
+    """Unsubscribe names instruments."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTRUMENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def instruments(self) -> _containers.RepeatedCompositeFieldContainer[_stream_pb2.Instrument]:
+        """The instruments."""
+
+    def __init__(
+        self,
+        *,
+        instruments: _abc.Iterable[_stream_pb2.Instrument] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instruments", b"instruments"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Unsubscribe: _TypeAlias = Unsubscribe  # noqa: Y015
+
+@_typing.final
+class ListSubscriptions(_message.Message):
+    """ListSubscriptions asks for the instruments of the stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSubscriptions: _TypeAlias = ListSubscriptions  # noqa: Y015
+
+@_typing.final
+class MarketDataStreamResponse(_message.Message):
+    """MarketDataStreamResponse is one message of a stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    TRADES_FIELD_NUMBER: _builtins.int
+    CANDLES_FIELD_NUMBER: _builtins.int
+    BOOKS_FIELD_NUMBER: _builtins.int
+    TICKERS_FIELD_NUMBER: _builtins.int
+    INDICATORS_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_FIELD_NUMBER: _builtins.int
+    GAP_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    resume_token: _builtins.str
+    """Continue after this message with this token."""
+    @_builtins.property
+    def results(self) -> _stream_pb2.SubscriptionResults:
+        """What became of a request."""
+
+    @_builtins.property
+    def trades(self) -> _trade_pb2.TradeBatch:
+        """Trades."""
+
+    @_builtins.property
+    def candles(self) -> _candle_pb2.CandleBatch:
+        """Candles."""
+
+    @_builtins.property
+    def books(self) -> _book_pb2.BookBatch:
+        """Changes of order books."""
+
+    @_builtins.property
+    def tickers(self) -> _trade_pb2.TickerBatch:
+        """Tickers."""
+
+    @_builtins.property
+    def indicators(self) -> _indicator_pb2.IndicatorBatch:
+        """Indicators."""
+
+    @_builtins.property
+    def heartbeat(self) -> _streaming_pb2.Heartbeat:
+        """Nothing, the stream is alive."""
+
+    @_builtins.property
+    def gap(self) -> _stream_pb2.InstrumentGap:
+        """Messages were lost for this reader."""
+
+    @_builtins.property
+    def end(self) -> _status_pb2.Status:
+        """The stream ends for this reason; no message follows."""
+
+    def __init__(
+        self,
+        *,
+        results: _stream_pb2.SubscriptionResults | None = ...,
+        trades: _trade_pb2.TradeBatch | None = ...,
+        candles: _candle_pb2.CandleBatch | None = ...,
+        books: _book_pb2.BookBatch | None = ...,
+        tickers: _trade_pb2.TickerBatch | None = ...,
+        indicators: _indicator_pb2.IndicatorBatch | None = ...,
+        heartbeat: _streaming_pb2.Heartbeat | None = ...,
+        gap: _stream_pb2.InstrumentGap | None = ...,
+        end: _status_pb2.Status | None = ...,
+        resume_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["books", b"books", "candles", b"candles", "end", b"end", "event", b"event", "gap", b"gap", "heartbeat", b"heartbeat", "indicators", b"indicators", "results", b"results", "tickers", b"tickers", "trades", b"trades"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["books", b"books", "candles", b"candles", "end", b"end", "event", b"event", "gap", b"gap", "heartbeat", b"heartbeat", "indicators", b"indicators", "results", b"results", "resume_token", b"resume_token", "tickers", b"tickers", "trades", b"trades"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["results", "trades", "candles", "books", "tickers", "indicators", "heartbeat", "gap", "end"]  # noqa: Y015
+    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
+
+Global___MarketDataStreamResponse: _TypeAlias = MarketDataStreamResponse  # noqa: Y015
+
+@_typing.final
+class StreamMarketDataRequest(_message.Message):
+    """StreamMarketDataRequest subscribes to instruments."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTRUMENTS_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    SLOW_READER_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_INTERVAL_FIELD_NUMBER: _builtins.int
+    resume_token: _builtins.str
+    """Where to continue; empty to begin now."""
+    slow_reader: _streaming_pb2.SlowReader.ValueType
+    """What to do when this reader is slow."""
+    @_builtins.property
+    def instruments(self) -> _containers.RepeatedCompositeFieldContainer[_stream_pb2.Instrument]:
+        """The instruments."""
+
+    @_builtins.property
+    def heartbeat_interval(self) -> _duration_pb2.Duration:
+        """After how long without other messages a heartbeat is sent, one to ten seconds; absent means ten."""
+
+    def __init__(
+        self,
+        *,
+        instruments: _abc.Iterable[_stream_pb2.Instrument] | None = ...,
+        resume_token: _builtins.str = ...,
+        slow_reader: _streaming_pb2.SlowReader.ValueType = ...,
+        heartbeat_interval: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval", "instruments", b"instruments", "resume_token", b"resume_token", "slow_reader", b"slow_reader"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamMarketDataRequest: _TypeAlias = StreamMarketDataRequest  # noqa: Y015
+
+@_typing.final
+class StreamMarketDataResponse(_message.Message):
+    """StreamMarketDataResponse is one message of a stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    TRADES_FIELD_NUMBER: _builtins.int
+    CANDLES_FIELD_NUMBER: _builtins.int
+    BOOKS_FIELD_NUMBER: _builtins.int
+    TICKERS_FIELD_NUMBER: _builtins.int
+    INDICATORS_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_FIELD_NUMBER: _builtins.int
+    GAP_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    resume_token: _builtins.str
+    """Continue after this message with this token."""
+    @_builtins.property
+    def results(self) -> _stream_pb2.SubscriptionResults:
+        """What became of each instrument of the request."""
+
+    @_builtins.property
+    def trades(self) -> _trade_pb2.TradeBatch:
+        """Trades."""
+
+    @_builtins.property
+    def candles(self) -> _candle_pb2.CandleBatch:
+        """Candles."""
+
+    @_builtins.property
+    def books(self) -> _book_pb2.BookBatch:
+        """Changes of order books."""
+
+    @_builtins.property
+    def tickers(self) -> _trade_pb2.TickerBatch:
+        """Tickers."""
+
+    @_builtins.property
+    def indicators(self) -> _indicator_pb2.IndicatorBatch:
+        """Indicators."""
+
+    @_builtins.property
+    def heartbeat(self) -> _streaming_pb2.Heartbeat:
+        """Nothing, the stream is alive."""
+
+    @_builtins.property
+    def gap(self) -> _stream_pb2.InstrumentGap:
+        """Messages were lost for this reader."""
+
+    @_builtins.property
+    def end(self) -> _status_pb2.Status:
+        """The stream ends for this reason; no message follows."""
+
+    def __init__(
+        self,
+        *,
+        results: _stream_pb2.SubscriptionResults | None = ...,
+        trades: _trade_pb2.TradeBatch | None = ...,
+        candles: _candle_pb2.CandleBatch | None = ...,
+        books: _book_pb2.BookBatch | None = ...,
+        tickers: _trade_pb2.TickerBatch | None = ...,
+        indicators: _indicator_pb2.IndicatorBatch | None = ...,
+        heartbeat: _streaming_pb2.Heartbeat | None = ...,
+        gap: _stream_pb2.InstrumentGap | None = ...,
+        end: _status_pb2.Status | None = ...,
+        resume_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["books", b"books", "candles", b"candles", "end", b"end", "event", b"event", "gap", b"gap", "heartbeat", b"heartbeat", "indicators", b"indicators", "results", b"results", "tickers", b"tickers", "trades", b"trades"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["books", b"books", "candles", b"candles", "end", b"end", "event", b"event", "gap", b"gap", "heartbeat", b"heartbeat", "indicators", b"indicators", "results", b"results", "resume_token", b"resume_token", "tickers", b"tickers", "trades", b"trades"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["results", "trades", "candles", "books", "tickers", "indicators", "heartbeat", "gap", "end"]  # noqa: Y015
+    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
+
+Global___StreamMarketDataResponse: _TypeAlias = StreamMarketDataResponse  # noqa: Y015

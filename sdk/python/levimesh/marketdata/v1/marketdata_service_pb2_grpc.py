@@ -65,6 +65,36 @@ class MarketDataServiceStub:
                 request_serializer=levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.StreamCandlesRequest.SerializeToString,
                 response_deserializer=levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.StreamCandlesResponse.FromString,
                 _registered_method=True)
+        self.ListTrades = channel.unary_unary(
+                '/levimesh.marketdata.v1.MarketDataService/ListTrades',
+                request_serializer=levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.ListTradesRequest.SerializeToString,
+                response_deserializer=levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.ListTradesResponse.FromString,
+                _registered_method=True)
+        self.BatchGetTickers = channel.unary_unary(
+                '/levimesh.marketdata.v1.MarketDataService/BatchGetTickers',
+                request_serializer=levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.BatchGetTickersRequest.SerializeToString,
+                response_deserializer=levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.BatchGetTickersResponse.FromString,
+                _registered_method=True)
+        self.GetIndicators = channel.unary_unary(
+                '/levimesh.marketdata.v1.MarketDataService/GetIndicators',
+                request_serializer=levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.GetIndicatorsRequest.SerializeToString,
+                response_deserializer=levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.GetIndicatorsResponse.FromString,
+                _registered_method=True)
+        self.ConvertPrice = channel.unary_unary(
+                '/levimesh.marketdata.v1.MarketDataService/ConvertPrice',
+                request_serializer=levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.ConvertPriceRequest.SerializeToString,
+                response_deserializer=levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.ConvertPriceResponse.FromString,
+                _registered_method=True)
+        self.MarketDataStream = channel.stream_stream(
+                '/levimesh.marketdata.v1.MarketDataService/MarketDataStream',
+                request_serializer=levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.MarketDataStreamRequest.SerializeToString,
+                response_deserializer=levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.MarketDataStreamResponse.FromString,
+                _registered_method=True)
+        self.StreamMarketData = channel.unary_stream(
+                '/levimesh.marketdata.v1.MarketDataService/StreamMarketData',
+                request_serializer=levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.StreamMarketDataRequest.SerializeToString,
+                response_deserializer=levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.StreamMarketDataResponse.FromString,
+                _registered_method=True)
 
 
 class MarketDataServiceServicer:
@@ -130,6 +160,67 @@ class MarketDataServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListTrades(self, request, context):
+        """ListTrades returns the stored trades of a symbol by time, a page at a time, the oldest first.
+
+        Without a time span it returns the newest `page_size` trades. A retry is safe.
+        Errors: NOT_FOUND (ERROR_REASON_SYMBOL_NOT_FOUND), INVALID_ARGUMENT (ERROR_REASON_PAGE_TOKEN_INVALID).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchGetTickers(self, request, context):
+        """BatchGetTickers returns the newest prices of many symbols at once.
+
+        Symbols that are not known or have not traded yet are named in `missing`. A retry is safe.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetIndicators(self, request, context):
+        """GetIndicators computes indicators over the complete candles of a symbol.
+
+        A retry is safe. Errors: NOT_FOUND (ERROR_REASON_SYMBOL_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ConvertPrice(self, request, context):
+        """ConvertPrice converts an amount of money between two currencies by the reference rates of a day.
+
+        The rate is that of the day, or of the last day before it that has one, at most seven days earlier; where there is none of
+        the two currencies directly, it is crossed through the base currency of the rates. A retry is safe.
+        Errors: NOT_FOUND (ERROR_REASON_RATE_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MarketDataStream(self, request_iterator, context):
+        """MarketDataStream sends whatever is subscribed to while the stream is open.
+
+        The first request may hold a resume token; the first message is the result of the first request, and each later request
+        gets its own result. Without a request, only heartbeats come. Messages of an instrument are in order and have
+        sequence numbers; what cannot be delivered is told by a Gap. A retry with the last token and the same instruments continues.
+        Errors: INVALID_ARGUMENT (ERROR_REASON_RESUME_TOKEN_INVALID), RESOURCE_EXHAUSTED (ERROR_REASON_SLOW_READER).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamMarketData(self, request, context):
+        """StreamMarketData sends the data of the instruments of the request, for clients that cannot stream requests.
+
+        The first message is the result for each instrument; then as MarketDataStream. A retry with the last token continues.
+        Errors: as MarketDataStream.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MarketDataServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -162,6 +253,36 @@ def add_MarketDataServiceServicer_to_server(servicer, server):
                     servicer.StreamCandles,
                     request_deserializer=levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.StreamCandlesRequest.FromString,
                     response_serializer=levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.StreamCandlesResponse.SerializeToString,
+            ),
+            'ListTrades': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTrades,
+                    request_deserializer=levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.ListTradesRequest.FromString,
+                    response_serializer=levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.ListTradesResponse.SerializeToString,
+            ),
+            'BatchGetTickers': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetTickers,
+                    request_deserializer=levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.BatchGetTickersRequest.FromString,
+                    response_serializer=levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.BatchGetTickersResponse.SerializeToString,
+            ),
+            'GetIndicators': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetIndicators,
+                    request_deserializer=levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.GetIndicatorsRequest.FromString,
+                    response_serializer=levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.GetIndicatorsResponse.SerializeToString,
+            ),
+            'ConvertPrice': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConvertPrice,
+                    request_deserializer=levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.ConvertPriceRequest.FromString,
+                    response_serializer=levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.ConvertPriceResponse.SerializeToString,
+            ),
+            'MarketDataStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.MarketDataStream,
+                    request_deserializer=levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.MarketDataStreamRequest.FromString,
+                    response_serializer=levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.MarketDataStreamResponse.SerializeToString,
+            ),
+            'StreamMarketData': grpc.unary_stream_rpc_method_handler(
+                    servicer.StreamMarketData,
+                    request_deserializer=levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.StreamMarketDataRequest.FromString,
+                    response_serializer=levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.StreamMarketDataResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -327,6 +448,168 @@ class MarketDataService:
             '/levimesh.marketdata.v1.MarketDataService/StreamCandles',
             levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.StreamCandlesRequest.SerializeToString,
             levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.StreamCandlesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTrades(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/levimesh.marketdata.v1.MarketDataService/ListTrades',
+            levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.ListTradesRequest.SerializeToString,
+            levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.ListTradesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetTickers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/levimesh.marketdata.v1.MarketDataService/BatchGetTickers',
+            levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.BatchGetTickersRequest.SerializeToString,
+            levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.BatchGetTickersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetIndicators(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/levimesh.marketdata.v1.MarketDataService/GetIndicators',
+            levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.GetIndicatorsRequest.SerializeToString,
+            levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.GetIndicatorsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConvertPrice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/levimesh.marketdata.v1.MarketDataService/ConvertPrice',
+            levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.ConvertPriceRequest.SerializeToString,
+            levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.ConvertPriceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MarketDataStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/levimesh.marketdata.v1.MarketDataService/MarketDataStream',
+            levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.MarketDataStreamRequest.SerializeToString,
+            levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.MarketDataStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamMarketData(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/levimesh.marketdata.v1.MarketDataService/StreamMarketData',
+            levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.StreamMarketDataRequest.SerializeToString,
+            levimesh_dot_marketdata_dot_v1_dot_marketdata__service__pb2.StreamMarketDataResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -68,6 +68,43 @@ class MarketDataServiceStub:
     The first message is a Gap when what follows the token is gone, else candles or a heartbeat. A retry with the last
     token continues. Errors: as StreamTrades.
     """
+    ListTrades: _grpc.UnaryUnaryMultiCallable[_marketdata_service_pb2.ListTradesRequest, _marketdata_service_pb2.ListTradesResponse]
+    """ListTrades returns the stored trades of a symbol by time, a page at a time, the oldest first.
+
+    Without a time span it returns the newest `page_size` trades. A retry is safe.
+    Errors: NOT_FOUND (ERROR_REASON_SYMBOL_NOT_FOUND), INVALID_ARGUMENT (ERROR_REASON_PAGE_TOKEN_INVALID).
+    """
+    BatchGetTickers: _grpc.UnaryUnaryMultiCallable[_marketdata_service_pb2.BatchGetTickersRequest, _marketdata_service_pb2.BatchGetTickersResponse]
+    """BatchGetTickers returns the newest prices of many symbols at once.
+
+    Symbols that are not known or have not traded yet are named in `missing`. A retry is safe.
+    """
+    GetIndicators: _grpc.UnaryUnaryMultiCallable[_marketdata_service_pb2.GetIndicatorsRequest, _marketdata_service_pb2.GetIndicatorsResponse]
+    """GetIndicators computes indicators over the complete candles of a symbol.
+
+    A retry is safe. Errors: NOT_FOUND (ERROR_REASON_SYMBOL_NOT_FOUND).
+    """
+    ConvertPrice: _grpc.UnaryUnaryMultiCallable[_marketdata_service_pb2.ConvertPriceRequest, _marketdata_service_pb2.ConvertPriceResponse]
+    """ConvertPrice converts an amount of money between two currencies by the reference rates of a day.
+
+    The rate is that of the day, or of the last day before it that has one, at most seven days earlier; where there is none of
+    the two currencies directly, it is crossed through the base currency of the rates. A retry is safe.
+    Errors: NOT_FOUND (ERROR_REASON_RATE_NOT_FOUND).
+    """
+    MarketDataStream: _grpc.StreamStreamMultiCallable[_marketdata_service_pb2.MarketDataStreamRequest, _marketdata_service_pb2.MarketDataStreamResponse]
+    """MarketDataStream sends whatever is subscribed to while the stream is open.
+
+    The first request may hold a resume token; the first message is the result of the first request, and each later request
+    gets its own result. Without a request, only heartbeats come. Messages of an instrument are in order and have
+    sequence numbers; what cannot be delivered is told by a Gap. A retry with the last token and the same instruments continues.
+    Errors: INVALID_ARGUMENT (ERROR_REASON_RESUME_TOKEN_INVALID), RESOURCE_EXHAUSTED (ERROR_REASON_SLOW_READER).
+    """
+    StreamMarketData: _grpc.UnaryStreamMultiCallable[_marketdata_service_pb2.StreamMarketDataRequest, _marketdata_service_pb2.StreamMarketDataResponse]
+    """StreamMarketData sends the data of the instruments of the request, for clients that cannot stream requests.
+
+    The first message is the result for each instrument; then as MarketDataStream. A retry with the last token continues.
+    Errors: as MarketDataStream.
+    """
 
 @_typing.type_check_only
 class MarketDataServiceAsyncStub(MarketDataServiceStub):
@@ -108,6 +145,43 @@ class MarketDataServiceAsyncStub(MarketDataServiceStub):
 
     The first message is a Gap when what follows the token is gone, else candles or a heartbeat. A retry with the last
     token continues. Errors: as StreamTrades.
+    """
+    ListTrades: _aio.UnaryUnaryMultiCallable[_marketdata_service_pb2.ListTradesRequest, _marketdata_service_pb2.ListTradesResponse]  # type: ignore[assignment]
+    """ListTrades returns the stored trades of a symbol by time, a page at a time, the oldest first.
+
+    Without a time span it returns the newest `page_size` trades. A retry is safe.
+    Errors: NOT_FOUND (ERROR_REASON_SYMBOL_NOT_FOUND), INVALID_ARGUMENT (ERROR_REASON_PAGE_TOKEN_INVALID).
+    """
+    BatchGetTickers: _aio.UnaryUnaryMultiCallable[_marketdata_service_pb2.BatchGetTickersRequest, _marketdata_service_pb2.BatchGetTickersResponse]  # type: ignore[assignment]
+    """BatchGetTickers returns the newest prices of many symbols at once.
+
+    Symbols that are not known or have not traded yet are named in `missing`. A retry is safe.
+    """
+    GetIndicators: _aio.UnaryUnaryMultiCallable[_marketdata_service_pb2.GetIndicatorsRequest, _marketdata_service_pb2.GetIndicatorsResponse]  # type: ignore[assignment]
+    """GetIndicators computes indicators over the complete candles of a symbol.
+
+    A retry is safe. Errors: NOT_FOUND (ERROR_REASON_SYMBOL_NOT_FOUND).
+    """
+    ConvertPrice: _aio.UnaryUnaryMultiCallable[_marketdata_service_pb2.ConvertPriceRequest, _marketdata_service_pb2.ConvertPriceResponse]  # type: ignore[assignment]
+    """ConvertPrice converts an amount of money between two currencies by the reference rates of a day.
+
+    The rate is that of the day, or of the last day before it that has one, at most seven days earlier; where there is none of
+    the two currencies directly, it is crossed through the base currency of the rates. A retry is safe.
+    Errors: NOT_FOUND (ERROR_REASON_RATE_NOT_FOUND).
+    """
+    MarketDataStream: _aio.StreamStreamMultiCallable[_marketdata_service_pb2.MarketDataStreamRequest, _marketdata_service_pb2.MarketDataStreamResponse]  # type: ignore[assignment]
+    """MarketDataStream sends whatever is subscribed to while the stream is open.
+
+    The first request may hold a resume token; the first message is the result of the first request, and each later request
+    gets its own result. Without a request, only heartbeats come. Messages of an instrument are in order and have
+    sequence numbers; what cannot be delivered is told by a Gap. A retry with the last token and the same instruments continues.
+    Errors: INVALID_ARGUMENT (ERROR_REASON_RESUME_TOKEN_INVALID), RESOURCE_EXHAUSTED (ERROR_REASON_SLOW_READER).
+    """
+    StreamMarketData: _aio.UnaryStreamMultiCallable[_marketdata_service_pb2.StreamMarketDataRequest, _marketdata_service_pb2.StreamMarketDataResponse]  # type: ignore[assignment]
+    """StreamMarketData sends the data of the instruments of the request, for clients that cannot stream requests.
+
+    The first message is the result for each instrument; then as MarketDataStream. A retry with the last token continues.
+    Errors: as MarketDataStream.
     """
 
 class MarketDataServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -182,6 +256,79 @@ class MarketDataServiceServicer(metaclass=_abc_1.ABCMeta):
 
         The first message is a Gap when what follows the token is gone, else candles or a heartbeat. A retry with the last
         token continues. Errors: as StreamTrades.
+        """
+
+    @_abc_1.abstractmethod
+    def ListTrades(
+        self,
+        request: _marketdata_service_pb2.ListTradesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_marketdata_service_pb2.ListTradesResponse, _abc.Awaitable[_marketdata_service_pb2.ListTradesResponse]]:
+        """ListTrades returns the stored trades of a symbol by time, a page at a time, the oldest first.
+
+        Without a time span it returns the newest `page_size` trades. A retry is safe.
+        Errors: NOT_FOUND (ERROR_REASON_SYMBOL_NOT_FOUND), INVALID_ARGUMENT (ERROR_REASON_PAGE_TOKEN_INVALID).
+        """
+
+    @_abc_1.abstractmethod
+    def BatchGetTickers(
+        self,
+        request: _marketdata_service_pb2.BatchGetTickersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_marketdata_service_pb2.BatchGetTickersResponse, _abc.Awaitable[_marketdata_service_pb2.BatchGetTickersResponse]]:
+        """BatchGetTickers returns the newest prices of many symbols at once.
+
+        Symbols that are not known or have not traded yet are named in `missing`. A retry is safe.
+        """
+
+    @_abc_1.abstractmethod
+    def GetIndicators(
+        self,
+        request: _marketdata_service_pb2.GetIndicatorsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_marketdata_service_pb2.GetIndicatorsResponse, _abc.Awaitable[_marketdata_service_pb2.GetIndicatorsResponse]]:
+        """GetIndicators computes indicators over the complete candles of a symbol.
+
+        A retry is safe. Errors: NOT_FOUND (ERROR_REASON_SYMBOL_NOT_FOUND).
+        """
+
+    @_abc_1.abstractmethod
+    def ConvertPrice(
+        self,
+        request: _marketdata_service_pb2.ConvertPriceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_marketdata_service_pb2.ConvertPriceResponse, _abc.Awaitable[_marketdata_service_pb2.ConvertPriceResponse]]:
+        """ConvertPrice converts an amount of money between two currencies by the reference rates of a day.
+
+        The rate is that of the day, or of the last day before it that has one, at most seven days earlier; where there is none of
+        the two currencies directly, it is crossed through the base currency of the rates. A retry is safe.
+        Errors: NOT_FOUND (ERROR_REASON_RATE_NOT_FOUND).
+        """
+
+    @_abc_1.abstractmethod
+    def MarketDataStream(
+        self,
+        request_iterator: _MaybeAsyncIterator[_marketdata_service_pb2.MarketDataStreamRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_marketdata_service_pb2.MarketDataStreamResponse], _abc.AsyncIterator[_marketdata_service_pb2.MarketDataStreamResponse]]:
+        """MarketDataStream sends whatever is subscribed to while the stream is open.
+
+        The first request may hold a resume token; the first message is the result of the first request, and each later request
+        gets its own result. Without a request, only heartbeats come. Messages of an instrument are in order and have
+        sequence numbers; what cannot be delivered is told by a Gap. A retry with the last token and the same instruments continues.
+        Errors: INVALID_ARGUMENT (ERROR_REASON_RESUME_TOKEN_INVALID), RESOURCE_EXHAUSTED (ERROR_REASON_SLOW_READER).
+        """
+
+    @_abc_1.abstractmethod
+    def StreamMarketData(
+        self,
+        request: _marketdata_service_pb2.StreamMarketDataRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_marketdata_service_pb2.StreamMarketDataResponse], _abc.AsyncIterator[_marketdata_service_pb2.StreamMarketDataResponse]]:
+        """StreamMarketData sends the data of the instruments of the request, for clients that cannot stream requests.
+
+        The first message is the result for each instrument; then as MarketDataStream. A retry with the last token continues.
+        Errors: as MarketDataStream.
         """
 
 def add_MarketDataServiceServicer_to_server(servicer: MarketDataServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

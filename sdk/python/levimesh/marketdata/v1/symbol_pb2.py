@@ -22,16 +22,21 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.type import decimal_pb2 as google_dot_type_dot_decimal__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#levimesh/marketdata/v1/symbol.proto\x12\x16levimesh.marketdata.v1\x1a\x19google/type/decimal.proto\"\xb0\x02\n\x06Symbol\x12\x16\n\x06symbol\x18\x01 \x01(\tR\x06symbol\x12\x12\n\x04\x62\x61se\x18\x02 \x01(\tR\x04\x62\x61se\x12\x14\n\x05quote\x18\x03 \x01(\tR\x05quote\x12\x16\n\x06source\x18\x04 \x01(\tR\x06source\x12#\n\rsource_symbol\x18\x05 \x01(\tR\x0csourceSymbol\x12\x33\n\nprice_step\x18\x06 \x01(\x0b\x32\x14.google.type.DecimalR\tpriceStep\x12\x39\n\rquantity_step\x18\x07 \x01(\x0b\x32\x14.google.type.DecimalR\x0cquantityStep\x12\x37\n\x0cmin_notional\x18\x08 \x01(\x0b\x32\x14.google.type.DecimalR\x0bminNotionalb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#levimesh/marketdata/v1/symbol.proto\x12\x16levimesh.marketdata.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\"\xd2\x05\n\x06Symbol\x12\x16\n\x06symbol\x18\x01 \x01(\tR\x06symbol\x12\x12\n\x04\x62\x61se\x18\x02 \x01(\tR\x04\x62\x61se\x12\x14\n\x05quote\x18\x03 \x01(\tR\x05quote\x12\x16\n\x06source\x18\x04 \x01(\tR\x06source\x12#\n\rsource_symbol\x18\x05 \x01(\tR\x0csourceSymbol\x12\x33\n\nprice_step\x18\x06 \x01(\x0b\x32\x14.google.type.DecimalR\tpriceStep\x12\x39\n\rquantity_step\x18\x07 \x01(\x0b\x32\x14.google.type.DecimalR\x0cquantityStep\x12\x37\n\x0cmin_notional\x18\x08 \x01(\x0b\x32\x14.google.type.DecimalR\x0bminNotional\x12@\n\nasset_type\x18\t \x01(\x0e\x32!.levimesh.marketdata.v1.AssetTypeR\tassetType\x12\x39\n\x05state\x18\n \x01(\x0e\x32#.levimesh.marketdata.v1.SymbolStateR\x05state\x12\x37\n\x0cmin_quantity\x18\x0b \x01(\x0b\x32\x14.google.type.DecimalR\x0bminQuantity\x12\x37\n\x0cmax_quantity\x18\x0c \x01(\x0b\x32\x14.google.type.DecimalR\x0bmaxQuantity\x12\x1d\n\nbook_depth\x18\r \x01(\x05R\tbookDepth\x12\x18\n\x07version\x18\x0e \x01(\x03R\x07version\x12;\n\x0b\x63reate_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime*h\n\tAssetType\x12\x1a\n\x16\x41SSET_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x41SSET_TYPE_CRYPTO\x10\x01\x12\x11\n\rASSET_TYPE_FX\x10\x02\x12\x15\n\x11\x41SSET_TYPE_EQUITY\x10\x03*_\n\x0bSymbolState\x12\x1c\n\x18SYMBOL_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13SYMBOL_STATE_ACTIVE\x10\x01\x12\x19\n\x15SYMBOL_STATE_INACTIVE\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'levimesh.marketdata.v1.symbol_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SYMBOL']._serialized_start=91
-  _globals['_SYMBOL']._serialized_end=395
+  _globals['_ASSETTYPE']._serialized_start=848
+  _globals['_ASSETTYPE']._serialized_end=952
+  _globals['_SYMBOLSTATE']._serialized_start=954
+  _globals['_SYMBOLSTATE']._serialized_end=1049
+  _globals['_SYMBOL']._serialized_start=124
+  _globals['_SYMBOL']._serialized_end=846
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,8 @@ isort:skip_file
 
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.type import decimal_pb2 as _decimal_pb2
 import builtins as _builtins
 import sys
@@ -17,9 +19,65 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _AssetType:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AssetTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AssetType.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ASSET_TYPE_UNSPECIFIED: _AssetType.ValueType  # 0
+    """Refused in requests that need one."""
+    ASSET_TYPE_CRYPTO: _AssetType.ValueType  # 1
+    """A crypto-currency against another one or against money."""
+    ASSET_TYPE_FX: _AssetType.ValueType  # 2
+    """A currency against another one."""
+    ASSET_TYPE_EQUITY: _AssetType.ValueType  # 3
+    """A share or a fund."""
+
+class AssetType(_AssetType, metaclass=_AssetTypeEnumTypeWrapper):
+    """AssetType tells what is traded."""
+
+ASSET_TYPE_UNSPECIFIED: AssetType.ValueType  # 0
+"""Refused in requests that need one."""
+ASSET_TYPE_CRYPTO: AssetType.ValueType  # 1
+"""A crypto-currency against another one or against money."""
+ASSET_TYPE_FX: AssetType.ValueType  # 2
+"""A currency against another one."""
+ASSET_TYPE_EQUITY: AssetType.ValueType  # 3
+"""A share or a fund."""
+Global___AssetType: _TypeAlias = AssetType  # noqa: Y015
+
+class _SymbolState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SymbolStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SymbolState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SYMBOL_STATE_UNSPECIFIED: _SymbolState.ValueType  # 0
+    """Never sent."""
+    SYMBOL_STATE_ACTIVE: _SymbolState.ValueType  # 1
+    """Its market data is gathered."""
+    SYMBOL_STATE_INACTIVE: _SymbolState.ValueType  # 2
+    """Nothing new is gathered; what is stored is served."""
+
+class SymbolState(_SymbolState, metaclass=_SymbolStateEnumTypeWrapper):
+    """SymbolState tells whether a symbol is followed."""
+
+SYMBOL_STATE_UNSPECIFIED: SymbolState.ValueType  # 0
+"""Never sent."""
+SYMBOL_STATE_ACTIVE: SymbolState.ValueType  # 1
+"""Its market data is gathered."""
+SYMBOL_STATE_INACTIVE: SymbolState.ValueType  # 2
+"""Nothing new is gathered; what is stored is served."""
+Global___SymbolState: _TypeAlias = SymbolState  # noqa: Y015
+
 @_typing.final
 class Symbol(_message.Message):
-    """Symbol is one market of one source."""
+    """Symbol is one market of one source.
+
+    Whatever belongs together (steps, limits, state) changes at one moment: a change raises `version`, and every replica
+    uses the new version as a whole or the old one.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -31,6 +89,14 @@ class Symbol(_message.Message):
     PRICE_STEP_FIELD_NUMBER: _builtins.int
     QUANTITY_STEP_FIELD_NUMBER: _builtins.int
     MIN_NOTIONAL_FIELD_NUMBER: _builtins.int
+    ASSET_TYPE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    MIN_QUANTITY_FIELD_NUMBER: _builtins.int
+    MAX_QUANTITY_FIELD_NUMBER: _builtins.int
+    BOOK_DEPTH_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
     symbol: _builtins.str
     """The id, `<base>-<quote>@<source>`, for example `BTC-USDT@simex`."""
     base: _builtins.str
@@ -41,6 +107,14 @@ class Symbol(_message.Message):
     """Where its data comes from."""
     source_symbol: _builtins.str
     """The name that the source has for it."""
+    asset_type: Global___AssetType.ValueType
+    """What is traded."""
+    state: Global___SymbolState.ValueType
+    """Whether it is followed."""
+    book_depth: _builtins.int
+    """How many price levels of each side of its order book are followed; 0 for none."""
+    version: _builtins.int
+    """Raised by every change."""
     @_builtins.property
     def price_step(self) -> _decimal_pb2.Decimal:
         """The smallest difference between two prices."""
@@ -53,6 +127,22 @@ class Symbol(_message.Message):
     def min_notional(self) -> _decimal_pb2.Decimal:
         """The smallest price times quantity of an order."""
 
+    @_builtins.property
+    def min_quantity(self) -> _decimal_pb2.Decimal:
+        """The smallest quantity of an order; absent where the source tells none."""
+
+    @_builtins.property
+    def max_quantity(self) -> _decimal_pb2.Decimal:
+        """The largest quantity of an order; absent where the source tells none."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was created, by our clock."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was last changed, by our clock."""
+
     def __init__(
         self,
         *,
@@ -64,10 +154,18 @@ class Symbol(_message.Message):
         price_step: _decimal_pb2.Decimal | None = ...,
         quantity_step: _decimal_pb2.Decimal | None = ...,
         min_notional: _decimal_pb2.Decimal | None = ...,
+        asset_type: Global___AssetType.ValueType = ...,
+        state: Global___SymbolState.ValueType = ...,
+        min_quantity: _decimal_pb2.Decimal | None = ...,
+        max_quantity: _decimal_pb2.Decimal | None = ...,
+        book_depth: _builtins.int = ...,
+        version: _builtins.int = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["min_notional", b"min_notional", "price_step", b"price_step", "quantity_step", b"quantity_step"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "max_quantity", b"max_quantity", "min_notional", b"min_notional", "min_quantity", b"min_quantity", "price_step", b"price_step", "quantity_step", b"quantity_step", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "min_notional", b"min_notional", "price_step", b"price_step", "quantity_step", b"quantity_step", "quote", b"quote", "source", b"source", "source_symbol", b"source_symbol", "symbol", b"symbol"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_type", b"asset_type", "base", b"base", "book_depth", b"book_depth", "create_time", b"create_time", "max_quantity", b"max_quantity", "min_notional", b"min_notional", "min_quantity", b"min_quantity", "price_step", b"price_step", "quantity_step", b"quantity_step", "quote", b"quote", "source", b"source", "source_symbol", b"source_symbol", "state", b"state", "symbol", b"symbol", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

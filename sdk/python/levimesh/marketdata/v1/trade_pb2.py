@@ -26,19 +26,21 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.type import decimal_pb2 as google_dot_type_dot_decimal__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"levimesh/marketdata/v1/trade.proto\x12\x16levimesh.marketdata.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\"\xd4\x02\n\x05Trade\x12\x16\n\x06symbol\x18\x01 \x01(\tR\x06symbol\x12\x19\n\x08trade_id\x18\x02 \x01(\tR\x07tradeId\x12*\n\x05price\x18\x03 \x01(\x0b\x32\x14.google.type.DecimalR\x05price\x12\x30\n\x08quantity\x18\x04 \x01(\x0b\x32\x14.google.type.DecimalR\x08quantity\x12@\n\ntaker_side\x18\x05 \x01(\x0e\x32!.levimesh.marketdata.v1.TakerSideR\ttakerSide\x12\x39\n\ntrade_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ttradeTime\x12=\n\x0creceive_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0breceiveTime\"C\n\nTradeBatch\x12\x35\n\x06trades\x18\x01 \x03(\x0b\x32\x1d.levimesh.marketdata.v1.TradeR\x06trades\"\xe2\x03\n\x06Ticker\x12\x16\n\x06symbol\x18\x01 \x01(\tR\x06symbol\x12\x33\n\nlast_price\x18\x02 \x01(\x0b\x32\x14.google.type.DecimalR\tlastPrice\x12\x39\n\rlast_quantity\x18\x03 \x01(\x0b\x32\x14.google.type.DecimalR\x0clastQuantity\x12\x42\n\x0flast_trade_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\rlastTradeTime\x12/\n\x08open_24h\x18\x05 \x01(\x0b\x32\x14.google.type.DecimalR\x07open24h\x12/\n\x08high_24h\x18\x06 \x01(\x0b\x32\x14.google.type.DecimalR\x07high24h\x12-\n\x07low_24h\x18\x07 \x01(\x0b\x32\x14.google.type.DecimalR\x06low24h\x12\x33\n\nvolume_24h\x18\x08 \x01(\x0b\x32\x14.google.type.DecimalR\tvolume24h\x12\x46\n\x11last_receive_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0flastReceiveTime*P\n\tTakerSide\x12\x1a\n\x16TAKER_SIDE_UNSPECIFIED\x10\x00\x12\x12\n\x0eTAKER_SIDE_BUY\x10\x01\x12\x13\n\x0fTAKER_SIDE_SELL\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"levimesh/marketdata/v1/trade.proto\x12\x16levimesh.marketdata.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19google/type/decimal.proto\"\xf0\x02\n\x05Trade\x12\x16\n\x06symbol\x18\x01 \x01(\tR\x06symbol\x12\x19\n\x08trade_id\x18\x02 \x01(\tR\x07tradeId\x12*\n\x05price\x18\x03 \x01(\x0b\x32\x14.google.type.DecimalR\x05price\x12\x30\n\x08quantity\x18\x04 \x01(\x0b\x32\x14.google.type.DecimalR\x08quantity\x12@\n\ntaker_side\x18\x05 \x01(\x0e\x32!.levimesh.marketdata.v1.TakerSideR\ttakerSide\x12\x39\n\ntrade_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ttradeTime\x12=\n\x0creceive_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0breceiveTime\x12\x1a\n\x08sequence\x18\x08 \x01(\x03R\x08sequence\"C\n\nTradeBatch\x12\x35\n\x06trades\x18\x01 \x03(\x0b\x32\x1d.levimesh.marketdata.v1.TradeR\x06trades\"\xe2\x03\n\x06Ticker\x12\x16\n\x06symbol\x18\x01 \x01(\tR\x06symbol\x12\x33\n\nlast_price\x18\x02 \x01(\x0b\x32\x14.google.type.DecimalR\tlastPrice\x12\x39\n\rlast_quantity\x18\x03 \x01(\x0b\x32\x14.google.type.DecimalR\x0clastQuantity\x12\x42\n\x0flast_trade_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\rlastTradeTime\x12/\n\x08open_24h\x18\x05 \x01(\x0b\x32\x14.google.type.DecimalR\x07open24h\x12/\n\x08high_24h\x18\x06 \x01(\x0b\x32\x14.google.type.DecimalR\x07high24h\x12-\n\x07low_24h\x18\x07 \x01(\x0b\x32\x14.google.type.DecimalR\x06low24h\x12\x33\n\nvolume_24h\x18\x08 \x01(\x0b\x32\x14.google.type.DecimalR\tvolume24h\x12\x46\n\x11last_receive_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0flastReceiveTime\"G\n\x0bTickerBatch\x12\x38\n\x07tickers\x18\x01 \x03(\x0b\x32\x1e.levimesh.marketdata.v1.TickerR\x07tickers*P\n\tTakerSide\x12\x1a\n\x16TAKER_SIDE_UNSPECIFIED\x10\x00\x12\x12\n\x0eTAKER_SIDE_BUY\x10\x01\x12\x13\n\x0fTAKER_SIDE_SELL\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'levimesh.marketdata.v1.trade_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TAKERSIDE']._serialized_start=1019
-  _globals['_TAKERSIDE']._serialized_end=1099
+  _globals['_TAKERSIDE']._serialized_start=1120
+  _globals['_TAKERSIDE']._serialized_end=1200
   _globals['_TRADE']._serialized_start=123
-  _globals['_TRADE']._serialized_end=463
-  _globals['_TRADEBATCH']._serialized_start=465
-  _globals['_TRADEBATCH']._serialized_end=532
-  _globals['_TICKER']._serialized_start=535
-  _globals['_TICKER']._serialized_end=1017
+  _globals['_TRADE']._serialized_end=491
+  _globals['_TRADEBATCH']._serialized_start=493
+  _globals['_TRADEBATCH']._serialized_end=560
+  _globals['_TICKER']._serialized_start=563
+  _globals['_TICKER']._serialized_end=1045
+  _globals['_TICKERBATCH']._serialized_start=1047
+  _globals['_TICKERBATCH']._serialized_end=1118
 # @@protoc_insertion_point(module_scope)

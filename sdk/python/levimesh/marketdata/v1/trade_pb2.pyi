@@ -58,12 +58,17 @@ class Trade(_message.Message):
     TAKER_SIDE_FIELD_NUMBER: _builtins.int
     TRADE_TIME_FIELD_NUMBER: _builtins.int
     RECEIVE_TIME_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
     symbol: _builtins.str
     """The symbol's id."""
     trade_id: _builtins.str
     """The source's id of the trade, unique for the symbol."""
     taker_side: Global___TakerSide.ValueType
     """Who crossed the spread."""
+    sequence: _builtins.int
+    """Its place in the line of the symbol's stored trades: 1, 2, 3 … in the order in which they were stored. A reader that
+    sees a number twice has the same trade twice, and a hole is always told by a Gap.
+    """
     @_builtins.property
     def price(self) -> _decimal_pb2.Decimal:
         """The price."""
@@ -90,10 +95,11 @@ class Trade(_message.Message):
         taker_side: Global___TakerSide.ValueType = ...,
         trade_time: _timestamp_pb2.Timestamp | None = ...,
         receive_time: _timestamp_pb2.Timestamp | None = ...,
+        sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["price", b"price", "quantity", b"quantity", "receive_time", b"receive_time", "trade_time", b"trade_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["price", b"price", "quantity", b"quantity", "receive_time", b"receive_time", "symbol", b"symbol", "taker_side", b"taker_side", "trade_id", b"trade_id", "trade_time", b"trade_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["price", b"price", "quantity", b"quantity", "receive_time", b"receive_time", "sequence", b"sequence", "symbol", b"symbol", "taker_side", b"taker_side", "trade_id", b"trade_id", "trade_time", b"trade_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -192,3 +198,27 @@ class Ticker(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Ticker: _TypeAlias = Ticker  # noqa: Y015
+
+@_typing.final
+class TickerBatch(_message.Message):
+    """TickerBatch is whatever tickers have changed, one of each symbol."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TICKERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def tickers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Ticker]:
+        """The tickers."""
+
+    def __init__(
+        self,
+        *,
+        tickers: _abc.Iterable[Global___Ticker] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tickers", b"tickers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TickerBatch: _TypeAlias = TickerBatch  # noqa: Y015

@@ -26,29 +26,31 @@ from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1flevimesh/policy/v1/policy.proto\x12\x12levimesh.policy.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"M\n\rServicePolicy\x12<\n\nrate_limit\x18\x01 \x01(\x0b\x32\x1d.levimesh.policy.v1.RateLimitR\trateLimit\"a\n\rForeignMethod\x12\x16\n\x06method\x18\x01 \x01(\tR\x06method\x12\x38\n\x06policy\x18\x02 \x01(\x0b\x32 .levimesh.policy.v1.MethodPolicyR\x06policy\"\xff\x02\n\x0cMethodPolicy\x12.\n\x05roles\x18\x01 \x03(\x0e\x32\x18.levimesh.policy.v1.RoleR\x05roles\x12\x16\n\x06scopes\x18\x02 \x03(\tR\x06scopes\x12\x18\n\x07\x63\x61llers\x18\x03 \x03(\tR\x07\x63\x61llers\x12\'\n\x0fservice_callers\x18\x04 \x03(\tR\x0eserviceCallers\x12\x16\n\x06public\x18\x05 \x01(\x08R\x06public\x12\x35\n\x08\x64\x65\x61\x64line\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationR\x08\x64\x65\x61\x64line\x12\x41\n\x0bidempotency\x18\x07 \x01(\x0e\x32\x1f.levimesh.policy.v1.IdempotencyR\x0bidempotency\x12<\n\nrate_limit\x18\x08 \x01(\x0b\x32\x1d.levimesh.policy.v1.RateLimitR\trateLimit\x12\x14\n\x05\x61udit\x18\t \x01(\x08R\x05\x61udit\"\xe0\x01\n\tRateLimit\x12\x14\n\x05\x63\x61lls\x18\x01 \x01(\rR\x05\x63\x61lls\x12+\n\x03per\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x03per\x12\x33\n\x05tiers\x18\x03 \x03(\x0b\x32\x1d.levimesh.policy.v1.TierLimitR\x05tiers\x12\'\n\x0f\x61\x63ross_replicas\x18\x04 \x01(\x08R\x0e\x61\x63rossReplicas\x12\x32\n\x06outage\x18\x05 \x01(\x0e\x32\x1a.levimesh.policy.v1.OutageR\x06outage\"S\n\tTierLimit\x12\x30\n\x04tier\x18\x01 \x01(\x0e\x32\x1c.levimesh.policy.v1.RateTierR\x04tier\x12\x14\n\x05\x63\x61lls\x18\x02 \x01(\rR\x05\x63\x61lls*N\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_VIEWER\x10\x01\x12\x0f\n\x0bROLE_TRADER\x10\x02\x12\x0e\n\nROLE_ADMIN\x10\x03*\x96\x01\n\x0bIdempotency\x12\x1b\n\x17IDEMPOTENCY_UNSPECIFIED\x10\x00\x12\x19\n\x15IDEMPOTENCY_READ_ONLY\x10\x01\x12\x1d\n\x19IDEMPOTENCY_BY_REQUEST_ID\x10\x02\x12\x1a\n\x16IDEMPOTENCY_SAME_STATE\x10\x03\x12\x14\n\x10IDEMPOTENCY_NONE\x10\x04*U\n\x08RateTier\x12\x19\n\x15RATE_TIER_UNSPECIFIED\x10\x00\x12\x16\n\x12RATE_TIER_STANDARD\x10\x01\x12\x16\n\x12RATE_TIER_ELEVATED\x10\x02*E\n\x06Outage\x12\x16\n\x12OUTAGE_UNSPECIFIED\x10\x00\x12\x10\n\x0cOUTAGE_ALLOW\x10\x01\x12\x11\n\rOUTAGE_REFUSE\x10\x02:Z\n\x06method\x12\x1e.google.protobuf.MethodOptions\x18\xb4\x87\x03 \x01(\x0b\x32 .levimesh.policy.v1.MethodPolicyR\x06method:^\n\x07service\x12\x1f.google.protobuf.ServiceOptions\x18\xb5\x87\x03 \x01(\x0b\x32!.levimesh.policy.v1.ServicePolicyR\x07service:[\n\x07\x66oreign\x12\x1c.google.protobuf.FileOptions\x18\xb6\x87\x03 \x03(\x0b\x32!.levimesh.policy.v1.ForeignMethodR\x07\x66oreignb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1flevimesh/policy/v1/policy.proto\x12\x12levimesh.policy.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"M\n\rServicePolicy\x12<\n\nrate_limit\x18\x01 \x01(\x0b\x32\x1d.levimesh.policy.v1.RateLimitR\trateLimit\"a\n\rForeignMethod\x12\x16\n\x06method\x18\x01 \x01(\tR\x06method\x12\x38\n\x06policy\x18\x02 \x01(\x0b\x32 .levimesh.policy.v1.MethodPolicyR\x06policy\"\xc3\x03\n\x0cMethodPolicy\x12.\n\x05roles\x18\x01 \x03(\x0e\x32\x18.levimesh.policy.v1.RoleR\x05roles\x12\x16\n\x06scopes\x18\x02 \x03(\tR\x06scopes\x12\x18\n\x07\x63\x61llers\x18\x03 \x03(\tR\x07\x63\x61llers\x12\'\n\x0fservice_callers\x18\x04 \x03(\tR\x0eserviceCallers\x12\x16\n\x06public\x18\x05 \x01(\x08R\x06public\x12\x35\n\x08\x64\x65\x61\x64line\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationR\x08\x64\x65\x61\x64line\x12\x41\n\x0bidempotency\x18\x07 \x01(\x0e\x32\x1f.levimesh.policy.v1.IdempotencyR\x0bidempotency\x12<\n\nrate_limit\x18\x08 \x01(\x0b\x32\x1d.levimesh.policy.v1.RateLimitR\trateLimit\x12\x14\n\x05\x61udit\x18\t \x01(\x08R\x05\x61udit\x12\x42\n\x0cstream_limit\x18\n \x01(\x0b\x32\x1f.levimesh.policy.v1.StreamLimitR\x0bstreamLimit\"I\n\x0bStreamLimit\x12\x18\n\x07streams\x18\x01 \x01(\rR\x07streams\x12 \n\x0binstruments\x18\x02 \x01(\rR\x0binstruments\"\xe0\x01\n\tRateLimit\x12\x14\n\x05\x63\x61lls\x18\x01 \x01(\rR\x05\x63\x61lls\x12+\n\x03per\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x03per\x12\x33\n\x05tiers\x18\x03 \x03(\x0b\x32\x1d.levimesh.policy.v1.TierLimitR\x05tiers\x12\'\n\x0f\x61\x63ross_replicas\x18\x04 \x01(\x08R\x0e\x61\x63rossReplicas\x12\x32\n\x06outage\x18\x05 \x01(\x0e\x32\x1a.levimesh.policy.v1.OutageR\x06outage\"S\n\tTierLimit\x12\x30\n\x04tier\x18\x01 \x01(\x0e\x32\x1c.levimesh.policy.v1.RateTierR\x04tier\x12\x14\n\x05\x63\x61lls\x18\x02 \x01(\rR\x05\x63\x61lls*N\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_VIEWER\x10\x01\x12\x0f\n\x0bROLE_TRADER\x10\x02\x12\x0e\n\nROLE_ADMIN\x10\x03*\x96\x01\n\x0bIdempotency\x12\x1b\n\x17IDEMPOTENCY_UNSPECIFIED\x10\x00\x12\x19\n\x15IDEMPOTENCY_READ_ONLY\x10\x01\x12\x1d\n\x19IDEMPOTENCY_BY_REQUEST_ID\x10\x02\x12\x1a\n\x16IDEMPOTENCY_SAME_STATE\x10\x03\x12\x14\n\x10IDEMPOTENCY_NONE\x10\x04*U\n\x08RateTier\x12\x19\n\x15RATE_TIER_UNSPECIFIED\x10\x00\x12\x16\n\x12RATE_TIER_STANDARD\x10\x01\x12\x16\n\x12RATE_TIER_ELEVATED\x10\x02*E\n\x06Outage\x12\x16\n\x12OUTAGE_UNSPECIFIED\x10\x00\x12\x10\n\x0cOUTAGE_ALLOW\x10\x01\x12\x11\n\rOUTAGE_REFUSE\x10\x02:Z\n\x06method\x12\x1e.google.protobuf.MethodOptions\x18\xb4\x87\x03 \x01(\x0b\x32 .levimesh.policy.v1.MethodPolicyR\x06method:^\n\x07service\x12\x1f.google.protobuf.ServiceOptions\x18\xb5\x87\x03 \x01(\x0b\x32!.levimesh.policy.v1.ServicePolicyR\x07service:[\n\x07\x66oreign\x12\x1c.google.protobuf.FileOptions\x18\xb6\x87\x03 \x03(\x0b\x32!.levimesh.policy.v1.ForeignMethodR\x07\x66oreignb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'levimesh.policy.v1.policy_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=997
-  _globals['_ROLE']._serialized_end=1075
-  _globals['_IDEMPOTENCY']._serialized_start=1078
-  _globals['_IDEMPOTENCY']._serialized_end=1228
-  _globals['_RATETIER']._serialized_start=1230
-  _globals['_RATETIER']._serialized_end=1315
-  _globals['_OUTAGE']._serialized_start=1317
-  _globals['_OUTAGE']._serialized_end=1386
+  _globals['_ROLE']._serialized_start=1140
+  _globals['_ROLE']._serialized_end=1218
+  _globals['_IDEMPOTENCY']._serialized_start=1221
+  _globals['_IDEMPOTENCY']._serialized_end=1371
+  _globals['_RATETIER']._serialized_start=1373
+  _globals['_RATETIER']._serialized_end=1458
+  _globals['_OUTAGE']._serialized_start=1460
+  _globals['_OUTAGE']._serialized_end=1529
   _globals['_SERVICEPOLICY']._serialized_start=121
   _globals['_SERVICEPOLICY']._serialized_end=198
   _globals['_FOREIGNMETHOD']._serialized_start=200
   _globals['_FOREIGNMETHOD']._serialized_end=297
   _globals['_METHODPOLICY']._serialized_start=300
-  _globals['_METHODPOLICY']._serialized_end=683
-  _globals['_RATELIMIT']._serialized_start=686
-  _globals['_RATELIMIT']._serialized_end=910
-  _globals['_TIERLIMIT']._serialized_start=912
-  _globals['_TIERLIMIT']._serialized_end=995
+  _globals['_METHODPOLICY']._serialized_end=751
+  _globals['_STREAMLIMIT']._serialized_start=753
+  _globals['_STREAMLIMIT']._serialized_end=826
+  _globals['_RATELIMIT']._serialized_start=829
+  _globals['_RATELIMIT']._serialized_end=1053
+  _globals['_TIERLIMIT']._serialized_start=1055
+  _globals['_TIERLIMIT']._serialized_end=1138
 # @@protoc_insertion_point(module_scope)

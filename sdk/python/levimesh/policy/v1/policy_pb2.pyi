@@ -201,6 +201,7 @@ class MethodPolicy(_message.Message):
     IDEMPOTENCY_FIELD_NUMBER: _builtins.int
     RATE_LIMIT_FIELD_NUMBER: _builtins.int
     AUDIT_FIELD_NUMBER: _builtins.int
+    STREAM_LIMIT_FIELD_NUMBER: _builtins.int
     public: _builtins.bool
     """The method is open to anybody who reaches a caller, without a token. Excludes `roles`."""
     idempotency: Global___Idempotency.ValueType
@@ -235,6 +236,10 @@ class MethodPolicy(_message.Message):
         one, its own or that of its service.
         """
 
+    @_builtins.property
+    def stream_limit(self) -> Global___StreamLimit:
+        """How many streams of this method one caller may have open at a time. Every streaming method that a user can reach has one."""
+
     def __init__(
         self,
         *,
@@ -247,14 +252,43 @@ class MethodPolicy(_message.Message):
         idempotency: Global___Idempotency.ValueType = ...,
         rate_limit: Global___RateLimit | None = ...,
         audit: _builtins.bool = ...,
+        stream_limit: Global___StreamLimit | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "rate_limit", b"rate_limit"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "rate_limit", b"rate_limit", "stream_limit", b"stream_limit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "callers", b"callers", "deadline", b"deadline", "idempotency", b"idempotency", "public", b"public", "rate_limit", b"rate_limit", "roles", b"roles", "scopes", b"scopes", "service_callers", b"service_callers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "callers", b"callers", "deadline", b"deadline", "idempotency", b"idempotency", "public", b"public", "rate_limit", b"rate_limit", "roles", b"roles", "scopes", b"scopes", "service_callers", b"service_callers", "stream_limit", b"stream_limit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MethodPolicy: _TypeAlias = MethodPolicy  # noqa: Y015
+
+@_typing.final
+class StreamLimit(_message.Message):
+    """StreamLimit bounds what the open streams of a caller cost a replica. Callers are told apart as for rate limits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STREAMS_FIELD_NUMBER: _builtins.int
+    INSTRUMENTS_FIELD_NUMBER: _builtins.int
+    streams: _builtins.int
+    """The largest number of open streams of a caller of the tier STANDARD on one replica; callers of the tier ELEVATED may have ten
+    times as many. Workloads that call for themselves are not limited.
+    """
+    instruments: _builtins.int
+    """The largest number of instruments that one stream may subscribe to, where streams have instruments; 0 where they have none."""
+    def __init__(
+        self,
+        *,
+        streams: _builtins.int = ...,
+        instruments: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instruments", b"instruments", "streams", b"streams"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamLimit: _TypeAlias = StreamLimit  # noqa: Y015
 
 @_typing.final
 class RateLimit(_message.Message):
