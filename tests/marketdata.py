@@ -16,7 +16,7 @@ from services.marketdata import converters as convert
 from services.marketdata.adapters.ccxt_source import open_ccxt_source
 from services.marketdata.bootstrap import MarketData, build
 from services.marketdata.domain.market import Candle, Interval
-from services.marketdata.ports import Source
+from services.marketdata.ports.sources import Source
 from services.marketdata.settings import MarketDataSettings
 from services.runtime import decimals, timestamps
 from services.runtime.database import open_database

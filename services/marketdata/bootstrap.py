@@ -11,14 +11,16 @@ from services.marketdata.adapters.journal import CANDLES, TRADES, JournalPublish
 from services.marketdata.adapters.postgres import PostgresStore
 from services.marketdata.candle_keeper import CandleKeeper
 from services.marketdata.catalog import Catalog
-from services.marketdata.domain.market import Interval, Symbol
+from services.marketdata.domain.market import Symbol
 from services.marketdata.domain.ticker import TickerBoard
 from services.marketdata.feed import Feed
-from services.marketdata.ports import Source
-from services.marketdata.servicer import MarketDataServicer
+from services.marketdata.ports.sources import Source
+from services.marketdata.servicers.marketdata import MarketDataServicer
 from services.marketdata.settings import MarketDataSettings
 from services.marketdata.trade_recorder import TradeRecorder
-from services.marketdata.use_cases import GetCandles, GetTicker, load_memory
+from services.marketdata.use_cases.candles import GetCandles
+from services.marketdata.use_cases.memory import load_memory
+from services.marketdata.use_cases.prices import GetTicker
 from services.runtime.broadcast import Broadcast
 from services.runtime.database import ping
 from services.runtime.health import Health, watch
@@ -48,7 +50,7 @@ def build(
     recorder = TradeRecorder(store, publisher, board)
 
     def keepers_of(symbol: Symbol) -> list[CandleKeeper]:
-        spans = {interval: timedelta(days=settings.history_days(interval)) for interval in Interval}
+        spans = {interval: timedelta(days=settings.history_days(interval)) for interval in CANDLES}
         return [
             CandleKeeper(symbol, interval, span, source, store, publisher, board) for interval, span in spans.items()
         ]

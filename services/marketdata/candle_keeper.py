@@ -10,7 +10,9 @@ from services.marketdata.domain.market import Candle, Interval, Symbol
 from services.marketdata.domain.series import CandleSeries, Progress
 from services.marketdata.domain.ticker import TickerBoard
 from services.marketdata.patience import Patience
-from services.marketdata.ports import History, Publisher, Source, SourceUnavailable, Store
+from services.marketdata.ports.publisher import Publisher
+from services.marketdata.ports.sources import Source, SourceUnavailable
+from services.marketdata.ports.store import History, Store
 
 _log = logging.getLogger(__name__)
 

@@ -13,13 +13,20 @@ from services.runtime import decimals, timestamps
 from services.runtime.journal import Entry
 
 _INTERVALS = {
+    Interval.ONE_SECOND: candle_pb2.INTERVAL_1S,
+    Interval.FIVE_SECONDS: candle_pb2.INTERVAL_5S,
     Interval.ONE_MINUTE: candle_pb2.INTERVAL_1M,
     Interval.FIVE_MINUTES: candle_pb2.INTERVAL_5M,
+    Interval.FIFTEEN_MINUTES: candle_pb2.INTERVAL_15M,
+    Interval.ONE_HOUR: candle_pb2.INTERVAL_1H,
+    Interval.FOUR_HOURS: candle_pb2.INTERVAL_4H,
+    Interval.ONE_DAY: candle_pb2.INTERVAL_1D,
 }
 _INTERVALS_FROM_PB = {value: interval for interval, value in _INTERVALS.items()}
 _ORIGINS = {
     Origin.TRADES: candle_pb2.CANDLE_ORIGIN_TRADES,
     Origin.SOURCE: candle_pb2.CANDLE_ORIGIN_SOURCE,
+    Origin.ROLL_UP: candle_pb2.CANDLE_ORIGIN_ROLL_UP,
 }
 _SIDES = {
     TakerSide.UNKNOWN: trade_pb2.TAKER_SIDE_UNSPECIFIED,
@@ -63,6 +70,7 @@ def trade_to_pb(trade: Trade) -> trade_pb2.Trade:
         taker_side=_SIDES[trade.taker_side],
         trade_time=timestamps.to_pb(trade.trade_time),
         receive_time=timestamps.to_pb(trade.receive_time),
+        sequence=trade.sequence,
     )
 
 
@@ -82,6 +90,9 @@ def candle_to_pb(candle: Candle) -> candle_pb2.Candle:
         close=decimals.to_pb(candle.close),
         volume=decimals.to_pb(candle.volume),
         origin=_ORIGINS[candle.origin],
+        state=candle_pb2.CANDLE_STATE_COMPLETE,
+        revision=candle.revision,
+        sequence=candle.sequence,
     )
 
 

@@ -12,7 +12,8 @@ from services.marketdata.domain.market import Symbol, Trade
 from services.marketdata.domain.sequence import Step, TradeSequence
 from services.marketdata.domain.series import Progress
 from services.marketdata.patience import Patience
-from services.marketdata.ports import Source, SourceUnavailable, Store
+from services.marketdata.ports.sources import Source, SourceUnavailable
+from services.marketdata.ports.store import Store
 from services.marketdata.trade_recorder import TradeRecorder
 from services.runtime.health import Part
 

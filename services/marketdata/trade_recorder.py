@@ -8,7 +8,8 @@ from typing import TypeVar
 from services.marketdata.domain.market import Trade
 from services.marketdata.domain.ticker import TickerBoard
 from services.marketdata.patience import Patience
-from services.marketdata.ports import Publisher, TradeStore
+from services.marketdata.ports.publisher import Publisher
+from services.marketdata.ports.store import TradeStore
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ from services.marketdata.domain.builder import Built
 from services.marketdata.domain.market import Candle, Interval, Origin, Symbol
 from services.marketdata.domain.sequence import Step
 from services.marketdata.domain.ticker import TickerBoard
-from services.marketdata.ports import SourceUnavailable
+from services.marketdata.ports.sources import SourceUnavailable
 from services.runtime.database import open_database
 from services.runtime.journal import RedisJournal, open_journal
 from tests.marketdata import until, values_of

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.marketdata.adapters.postgres import PostgresStore
 from services.marketdata.domain.market import Candle, Interval, Origin, Trade
-from services.marketdata.ports import History
+from services.marketdata.ports.store import History
 from services.runtime.database import open_database
 from tests.unit.marketdata.builders import BTC, FIVE, MINUTE, NOON, a_candle, a_trade, at, quiet
 

@@ -16,7 +16,7 @@ import ccxt.pro
 
 from services.marketdata.domain.market import Candle, Interval, Origin, Symbol, TakerSide, Trade
 from services.marketdata.domain.sequence import Break, Step
-from services.marketdata.ports import SourceUnavailable
+from services.marketdata.ports.sources import SourceUnavailable
 from services.runtime.clock import Clock, utc_now
 
 _log = logging.getLogger(__name__)

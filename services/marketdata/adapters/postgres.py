@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.marketdata.adapters import statements
 from services.marketdata.domain.market import Candle, Interval, Origin, Symbol, TakerSide, Trade
-from services.marketdata.ports import History
+from services.marketdata.ports.store import History
 
 _PUBLISHED_AT_ONCE = 500
 _TRADES, _CANDLES = ("trades", "day"), ("candles", "month")

@@ -11,8 +11,14 @@ _EXACT = Context(prec=60, traps=[Inexact])
 class Interval(Enum):
     """The length of a candle."""
 
+    ONE_SECOND = 1
+    FIVE_SECONDS = 5
     ONE_MINUTE = 60
     FIVE_MINUTES = 300
+    FIFTEEN_MINUTES = 900
+    ONE_HOUR = 3_600
+    FOUR_HOURS = 14_400
+    ONE_DAY = 86_400
 
     @property
     def length(self) -> timedelta:
@@ -24,6 +30,42 @@ class Interval(Enum):
         return datetime.fromtimestamp(int(moment.timestamp()) // self.value * self.value, UTC)
 
 
+class AssetType(Enum):
+    """What is traded."""
+
+    CRYPTO = "crypto"
+    FX = "fx"
+    EQUITY = "equity"
+
+
+class SymbolState(Enum):
+    """Whether market data of a symbol is gathered."""
+
+    ACTIVE = "active"
+    INACTIVE = "inactive"
+
+
+class SourceKind(Enum):
+    """A way to get market data."""
+
+    EXCHANGE = "exchange"
+    EQUITY = "equity"
+    ECB = "ecb"
+    RATES = "rates"
+    FILE = "file"
+    INGEST = "ingest"
+
+
+class Channel(Enum):
+    """A kind of market data."""
+
+    TRADES = "trades"
+    CANDLES = "candles"
+    BOOKS = "books"
+    TICKERS = "tickers"
+    INDICATORS = "indicators"
+
+
 class TakerSide(Enum):
     """The side of the order that took liquidity."""
 
@@ -33,15 +75,16 @@ class TakerSide(Enum):
 
 
 class Origin(Enum):
-    """How a candle was made: built here from every trade of the interval, or taken from the source."""
+    """How a candle was made: here from every trade, by the source, or here from complete shorter candles."""
 
     TRADES = "trades"
     SOURCE = "source"
+    ROLL_UP = "roll_up"
 
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
-    """One market of one source."""
+    """One market of one source; a change of it is another ``version``, which is taken as a whole."""
 
     symbol: str
     """The id, ``<base>-<quote>@<source>``."""
@@ -53,6 +96,13 @@ class Symbol:
     price_step: Decimal
     quantity_step: Decimal
     min_notional: Decimal
+    asset_type: AssetType = AssetType.CRYPTO
+    state: SymbolState = SymbolState.ACTIVE
+    min_quantity: Decimal | None = None
+    max_quantity: Decimal | None = None
+    book_depth: int = 0
+    """How many price levels of each side of the order book are followed; 0 for none."""
+    version: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +116,8 @@ class Trade:
     taker_side: TakerSide
     trade_time: datetime
     receive_time: datetime = field(compare=False)
+    sequence: int = field(default=0, compare=False)
+    """Its place in the line of the symbol's stored trades, from 1; 0 while it is not stored."""
 
     @property
     def number(self) -> int | None:
@@ -86,6 +138,10 @@ class Candle:
     close: Decimal
     volume: Decimal
     origin: Origin = field(compare=False)
+    revision: int = field(default=0, compare=False)
+    """Raised by every correction after it was first complete."""
+    sequence: int = field(default=0, compare=False)
+    """Its place in the line of the published candles of its symbol and interval, from 1; 0 for history."""
 
     @property
     def close_time(self) -> datetime:

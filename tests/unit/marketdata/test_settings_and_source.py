@@ -13,7 +13,7 @@ from pydantic import SecretStr, ValidationError
 from services.marketdata.adapters.ccxt_source import CcxtSource, open_ccxt_source
 from services.marketdata.domain.market import TakerSide, Trade
 from services.marketdata.domain.sequence import Break
-from services.marketdata.ports import SourceUnavailable
+from services.marketdata.ports.sources import SourceUnavailable
 from services.marketdata.settings import MarketDataSettings
 from services.runtime.clock import utc_now
 

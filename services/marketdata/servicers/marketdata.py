@@ -11,7 +11,8 @@ from services.marketdata import converters as convert
 from services.marketdata.catalog import Catalog
 from services.marketdata.domain.market import Interval
 from services.marketdata.domain.series import Progress
-from services.marketdata.use_cases import GetCandles, GetTicker
+from services.marketdata.use_cases.candles import GetCandles
+from services.marketdata.use_cases.prices import GetTicker
 from services.runtime.broadcast import Broadcast
 from services.runtime.pagination import decode_time, encode_page_token
 from services.runtime.streaming import stream_responses

@@ -1,4 +1,4 @@
-"""What marketdata needs from outside: a source, a store and somewhere to publish."""
+"""Where market data stays."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,34 +6,6 @@ from datetime import datetime
 from typing import Protocol
 
 from services.marketdata.domain.market import Candle, Interval, Symbol, Trade
-from services.marketdata.domain.sequence import Step
-
-
-class SourceUnavailable(Exception):
-    """The source did not do what was asked; its text says what to do about it. Asking again may help."""
-
-
-class Source(Protocol):
-    """Where market data comes from: an exchange. Every method raises SourceUnavailable."""
-
-    async def symbols(self) -> list[Symbol]:
-        """The markets to follow."""
-
-    async def now(self) -> datetime:
-        """The time by the source's own clock."""
-
-    async def candles(self, symbol: Symbol, interval: Interval, start: datetime) -> list[Candle]:
-        """The first candles that open at ``start`` or later, by time; the last may not be over yet.
-
-        Intervals of which the source has no candle are left out. Empty when there are none.
-        """
-
-    async def trades(self, symbol: Symbol) -> list[Step]:
-        """Wait for trades, and return whatever has arrived since the call before.
-
-        To miss none, the caller calls again before it awaits anything else. After SourceUnavailable trades may be
-        missing. In place of a trade that is not sound (no id, no price above zero) stands a Break.
-        """
 
 
 @dataclass(frozen=True)
@@ -96,13 +68,3 @@ class Store(TradeStore, Protocol):
 
     async def drop_expired(self, trades_before: datetime, candles_before: datetime) -> None:
         """Drop the partitions that hold nothing newer."""
-
-
-class Publisher(Protocol):
-    """Tells everybody what has been stored."""
-
-    async def trades(self, trades: Sequence[Trade]) -> None:
-        """Publish stored trades, those of a symbol together."""
-
-    async def candles(self, candles: Sequence[Candle]) -> None:
-        """Publish stored candles of one interval, in this order."""

@@ -1,0 +1,1 @@
+"""What marketdata needs from outside: sources, a store and somewhere to publish."""

@@ -1,0 +1,1 @@
+"""The services of the contracts: wire in, wire out."""

@@ -1,0 +1,1 @@
+"""What can be asked of marketdata, one class for each command or query."""

@@ -1,0 +1,19 @@
+"""What is kept in memory."""
+
+from services.marketdata.catalog import Catalog
+from services.marketdata.domain.market import Interval
+from services.marketdata.domain.ticker import TickerBoard
+from services.marketdata.ports.store import Store
+
+_TICKER_MINUTES = 24 * 60
+
+
+async def load_memory(store: Store, catalog: Catalog, board: TickerBoard) -> None:
+    """Fill what is kept in memory with what is stored, so that it is there without the source too."""
+    symbols = await store.symbols()
+    for symbol in symbols:
+        for candle in await store.newest_candles(symbol.symbol, Interval.ONE_MINUTE, _TICKER_MINUTES):
+            board.add_candle(candle)
+        for trade in await store.newest_trades(symbol.symbol):
+            board.add_trade(trade)
+    catalog.add(symbols)
