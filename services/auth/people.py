@@ -97,7 +97,7 @@ def user_servicer(people: People, sessions: Sessions, now: Clock, new_id: Callab
             delete_user=DeleteUser(known),
             change_password=ChangePassword(known, hashes, people.prove_password, guard, sessions, now),
             reset_password=ResetPassword(known, hashes, sessions, now, _new_password),
-            enroll_totp=EnrollTotp(known, authenticators, codes),
+            enroll_totp=EnrollTotp(known, people.prove_password, guard, authenticators, codes),
             confirm_totp=ConfirmTotp(authenticators, codes, now, secrets.token_bytes),
             remove_totp=RemoveTotp(known, people.second_factors, authenticators, guard),
             reset_totp=ResetTotp(known, authenticators, sessions, now),

@@ -7,7 +7,9 @@ import typer
 
 from levimesh.auth.v1 import user_service_pb2 as pb
 from levimesh.client import Client, details, explain
+from levimesh.client.profile import load
 from services.cli.display import console, errors
+from services.cli.parameters import PasswordFile, password
 from services.cli.session import ask_for_code, run
 
 app = typer.Typer()
@@ -20,11 +22,16 @@ _TRIES = 3
 
 
 @totp.command()
-def enrol() -> None:
-    """Have logins ask for a code of your authenticator too, and show the recovery codes."""
+def enrol(password_file: PasswordFile = None) -> None:
+    """Have logins ask for a code of your authenticator too, and show the recovery codes.
+
+    It takes your password; that of the embedded stack's admin need not be typed.
+    """
 
     async def command(mesh: Client) -> None:
-        begun = await mesh.users.EnrollTotp(pb.EnrollTotpRequest())
+        known = load().password if password_file is None else ""
+        own = known or password(password_file, "Password")
+        begun = await mesh.users.EnrollTotp(pb.EnrollTotpRequest(current_password=own))
         console.print(begun.qr_text, soft_wrap=True)
         console.print(f"Scan this with your authenticator, or open in it:\n{begun.otpauth_uri}\n", soft_wrap=True)
         codes = await _confirmed(mesh)

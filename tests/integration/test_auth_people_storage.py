@@ -18,7 +18,7 @@ from services.auth.adapters.sealing import SealBroken, Sealer
 from services.auth.adapters.users import SqlUsers
 from services.auth.domain.totp import CodeUse
 from services.auth.domain.users import Account, Role, User
-from services.auth.errors import LastAdmin, LoginLocked, TotpEnrolled, UserNotFound
+from services.auth.errors import LastAdmin, LoginLocked, TotpEnrolled, UsernameTaken, UserNotFound
 from services.runtime.database import open_database
 from tests.audit import RememberedAudit
 from tests.auth import SetClock
@@ -246,3 +246,14 @@ async def test_whoever_is_removed_leaves_no_second_factor(engine: AsyncEngine, u
     assert await authenticators.of(ANN) is None
     async with engine.connect() as connection:
         assert (await connection.execute(text("SELECT count(*) FROM auth.recovery_codes"))).scalar_one() == 0
+
+
+async def test_the_first_admin_does_not_take_the_name_of_somebody_else(engine: AsyncEngine) -> None:
+    """Somebody whom another issuer vouches for, for example, and who came first."""
+    known = SqlUsers(engine)
+    await known.add(Account(User(ANN, "admin", frozenset({Role.VIEWER}), NOON), ""))
+
+    with pytest.raises(UsernameTaken):
+        await known.add_first_admin(Account(User(BOB, "Admin", frozenset({Role.ADMIN}), NOON), "a hash"))
+
+    assert await known.add_first_admin(Account(User(BOB, "root", frozenset({Role.ADMIN}), NOON), "a hash"))

@@ -67,7 +67,7 @@ async def ann(people: People) -> Ann:
 
 async def enrolled(people: People) -> Ann:
     users, token = people.running.users(), bearing((await people.login()).access_token)
-    enrolment = await users.EnrollTotp(pb.EnrollTotpRequest(), metadata=token)
+    enrolment = await users.EnrollTotp(pb.EnrollTotpRequest(current_password=ANN_PASSWORD), metadata=token)
     authenticator = authenticator_of(enrolment)
     confirmed = await users.ConfirmTotp(pb.ConfirmTotpRequest(code=authenticator.at(people.clock())), metadata=token)
     return Ann(people, token, authenticator, list(confirmed.recovery_codes))
@@ -81,8 +81,8 @@ def authenticator_of(enrolment: pb.EnrollTotpResponse) -> pyotp.TOTP:
 
 async def test_an_enrolment_is_shown_as_uri_and_pictures_and_counts_once_it_is_confirmed(people: People) -> None:
     users, token = people.running.users(), bearing((await people.login()).access_token)
-    abandoned = await users.EnrollTotp(pb.EnrollTotpRequest(), metadata=token)
-    enrolment = await users.EnrollTotp(pb.EnrollTotpRequest(), metadata=token)
+    abandoned = await users.EnrollTotp(pb.EnrollTotpRequest(current_password=ANN_PASSWORD), metadata=token)
+    enrolment = await users.EnrollTotp(pb.EnrollTotpRequest(current_password=ANN_PASSWORD), metadata=token)
 
     assert urlparse(enrolment.otpauth_uri).path == "/LeviMesh:ann"
     assert enrolment.qr_png.startswith(b"\x89PNG")
@@ -95,7 +95,30 @@ async def test_an_enrolment_is_shown_as_uri_and_pictures_and_counts_once_it_is_c
     current = (await users.GetCurrentUser(pb.GetCurrentUserRequest(), metadata=token)).user
     assert current.totp_enrolled
     assert await refusal(users.ConfirmTotp(code, metadata=token)) == ENROLLED
-    assert await refusal(users.EnrollTotp(pb.EnrollTotpRequest(), metadata=token)) == ENROLLED
+    assert (
+        await refusal(users.EnrollTotp(pb.EnrollTotpRequest(current_password=ANN_PASSWORD), metadata=token)) == ENROLLED
+    )
+
+
+async def test_whoever_has_only_a_token_cannot_begin_an_enrolment_and_guesses_lock(people: People) -> None:
+    users, token = people.running.users(), bearing((await people.login()).access_token)
+    guess = pb.EnrollTotpRequest(current_password="a guess at it")
+
+    answers = [await refusal(users.EnrollTotp(guess, metadata=token)) for _ in range(6)]
+
+    assert answers == [WRONG] * 5 + [LOCKED]
+    assert await refusal(people.login()) == LOCKED, "guesses count here and there together"
+
+
+async def test_the_password_alone_does_not_end_the_lock_out_of_whoever_guesses_codes(ann: Ann) -> None:
+    right = pb.EnrollTotpRequest(current_password=ANN_PASSWORD)
+    users = ann.people.running.users()
+
+    for _ in range(5):
+        assert await refusal(ann.login("000000")) == WRONG
+        assert await refusal(users.EnrollTotp(right, metadata=ann.token)) == ENROLLED
+
+    assert await refusal(ann.login("000000")) == LOCKED
 
 
 async def test_an_enrolment_that_was_not_begun_cannot_be_confirmed(people: People) -> None:

@@ -73,7 +73,7 @@ async def test_an_admin_keeps_people_over_rest(edge: Edge) -> None:
 async def test_a_user_keeps_the_own_password_and_second_factor_over_rest(edge: Edge) -> None:
     ann = await edge.login("ann", ANN_PASSWORD)
 
-    _, enrolment = await edge.call("POST", "/v1/users/me/totp", ann)
+    _, enrolment = await edge.call("POST", "/v1/users/me/totp", ann, current_password=ANN_PASSWORD)
     wrong, _ = await edge.call("POST", "/v1/users/me/totp:confirm", ann, code="000000")
     passwords = {"current_password": ANN_PASSWORD, "new_password": NEW_PASSWORD}
     changed, _ = await edge.call("POST", "/v1/users/me:changePassword", ann, **passwords)

@@ -143,7 +143,7 @@ async def test_a_form_from_another_site_is_refused(oauth: OAuth) -> None:
 async def test_a_second_factor_is_asked_for(oauth: OAuth, clock: SetClock) -> None:
     admin = await oauth.running.login()
     users = oauth.running.users()
-    enrolled = await users.EnrollTotp(user_pb.EnrollTotpRequest(), metadata=admin)
+    enrolled = await users.EnrollTotp(user_pb.EnrollTotpRequest(current_password=ADMIN_PASSWORD), metadata=admin)
     authenticator = pyotp.parse_uri(enrolled.otpauth_uri)
     assert isinstance(authenticator, pyotp.TOTP)
     await users.ConfirmTotp(user_pb.ConfirmTotpRequest(code=authenticator.at(clock())), metadata=admin)

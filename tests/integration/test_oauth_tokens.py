@@ -125,6 +125,20 @@ async def test_a_client_that_does_not_prove_itself_gets_no_token(oauth: OAuth) -
     assert all(secret not in str(event) and wrong not in str(event) for event in events)
 
 
+async def test_what_a_client_only_says_of_itself_is_no_actor(oauth: OAuth) -> None:
+    key = await a_key(oauth.running)
+    somebody = key.api_key.prefix
+
+    await oauth.token(client_id=somebody, grant_type="client_credentials", client_secret="made up")
+    denied = oauth.running.audit.events[-1]
+    await oauth.token(basic(somebody, key.secret), client_id=somebody, grant_type="client_credentials")
+    done = oauth.running.audit.events[-1]
+
+    assert (denied.actor, denied.subject["client_id"]) == ("gateway", somebody), "nobody has proved anything but it"
+    assert (done.session_id, done.subject["client_id"]) == (key.api_key.key_id, somebody)
+    assert done.actor not in ("gateway", somebody)
+
+
 async def test_a_secret_gets_no_token_once_another_has_taken_its_place(oauth: OAuth) -> None:
     key = await a_key(oauth.running)
     client = basic(key.api_key.prefix, key.secret)

@@ -35,7 +35,10 @@ class SqlUsers:
             await one_at_a_time(connection, "auth first admin")
             if await connection.scalar(select(exists().where(_an_admin))):
                 return False
-            await connection.execute(insert(users).values(_row(account)))
+            try:
+                await connection.execute(insert(users).values(_row(account)))
+            except IntegrityError as error:
+                raise UsernameTaken(account.user.username) from error
             return True
 
     async def by_name(self, username: str) -> Account | None:

@@ -33,8 +33,12 @@ class KeySchedule:
     token_life: timedelta
 
     def signer(self, keys: Collection[SealedKey], now: datetime) -> SealedKey:
-        """The key that signs ``now``."""
-        return max((key for key in keys if key.sign_time <= now), key=_begins)
+        """The key that signs ``now``: the one whose time has begun last.
+
+        A clock that was set back may be before the time of them all; then it is the first, which everybody knows best.
+        """
+        begun = [key for key in keys if key.sign_time <= now]
+        return max(begun, key=_begins) if begun else min(keys, key=_begins)
 
     def next_sign_time(self, keys: Collection[SealedKey], now: datetime) -> datetime | None:
         """When a new key would have to sign, if it is time to publish it; None while it is not."""

@@ -14,7 +14,10 @@ class Users(Protocol):
         """Keep a new user. Raises UsernameTaken."""
 
     async def add_first_admin(self, account: Account) -> bool:
-        """Keep a new admin unless there is any admin; says whether it was kept. Of several at once one is."""
+        """Keep a new admin unless there is any admin; says whether it was kept. Of several at once one is.
+
+        Raises UsernameTaken when somebody who is no admin has the name.
+        """
 
     async def by_name(self, username: str) -> Account | None:
         """The account with this user name, in any case."""

@@ -50,7 +50,8 @@ class OAuthServicer(pb_grpc.OAuthServiceServicer):
         caller = current_caller()
         try:
             form = convert.form_of(request.form)
-            tell_audit(actor=form.get("client_id", ""), grant=form.get("grant_type", ""))
+            # What the client says of itself; the actor is whoever proves to be somebody.
+            tell_audit(client_id=form.get("client_id", ""), grant=form.get("grant_type", ""))
             client = convert.client_of(_headers(context), form)
             granted = await self._give_tokens(form, client, Origin(caller.address, caller.user_agent))
         except OAuthError as error:

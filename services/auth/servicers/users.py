@@ -89,7 +89,8 @@ class UserServicer(pb_grpc.UserServiceServicer):
         return pb.ResetPasswordResponse(password=await self._do.reset_password(request.user_id))
 
     async def EnrollTotp(self, request: pb.EnrollTotpRequest, context: Context) -> pb.EnrollTotpResponse:
-        return convert.enrolment_to_pb(await self._do.enroll_totp(current_user().user_id))
+        uri = await self._do.enroll_totp(current_user().user_id, request.current_password)
+        return convert.enrolment_to_pb(uri)
 
     async def ConfirmTotp(self, request: pb.ConfirmTotpRequest, context: Context) -> pb.ConfirmTotpResponse:
         codes = await self._do.confirm_totp(current_user().user_id, request.code)

@@ -8,6 +8,7 @@ from services.auth.errors import CodeInvalid, TotpEnrolled, TotpNotEnrolled, Use
 from services.auth.ports.second_factors import Authenticators, Codes
 from services.auth.ports.sessions import Sessions
 from services.auth.ports.users import LoginGuard, SecondFactors, Users
+from services.auth.use_cases.passwords import ProvePassword
 from services.runtime.clock import Clock
 
 
@@ -33,17 +34,34 @@ class TotpSecondFactors:
 
 
 class EnrollTotp:
-    """Begin to give a user a second factor: make the secret for the authenticator, and return its URI."""
+    """Begin to give a user who knows the password a second factor: make the authenticator's secret, return its URI.
 
-    def __init__(self, users: Users, authenticators: Authenticators, codes: Codes) -> None:
+    Without the password whoever has got hold of an access token could lock its user out for good.
+    """
+
+    def __init__(
+        self,
+        users: Users,
+        prove_password: ProvePassword,
+        guard: LoginGuard,
+        authenticators: Authenticators,
+        codes: Codes,
+    ) -> None:
         self._users = users
+        self._prove_password = prove_password
+        self._guard = guard
         self._authenticators = authenticators
         self._codes = codes
 
-    async def __call__(self, user_id: str) -> str:
+    async def __call__(self, user_id: str, password: str) -> str:
         user = await self._users.by_id(user_id)
         if user is None:
             raise UserNotFound(user_id)
+        if user.totp_enrolled:
+            # Before the password: that alone is no success which would end the lock-out of somebody's guesses.
+            raise TotpEnrolled
+        await self._prove_password(user.username, password)
+        await self._guard.succeeded(user.username)
         secret = self._codes.new_secret()
         await self._authenticators.begin(user_id, secret)
         return self._codes.uri(secret, user.username)

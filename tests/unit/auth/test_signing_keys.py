@@ -44,6 +44,13 @@ def test_the_very_first_key_signs_at_once() -> None:
     assert SCHEDULE.signer([FIRST], NOON) is FIRST
 
 
+def test_while_the_clock_stands_before_every_key_the_first_signs() -> None:
+    before = NOON - timedelta(minutes=1)
+
+    assert SCHEDULE.signer([SECOND, FIRST], before) is FIRST
+    assert SCHEDULE.next_sign_time([FIRST], before) is None
+
+
 def test_a_successor_is_published_before_the_time_to_sign_comes() -> None:
     almost = NOON + timedelta(days=30) - SCHEDULE.overlap
 

@@ -118,6 +118,21 @@ def test_an_enrolment_shows_the_picture_and_after_the_code_the_recovery_codes(le
 
 
 @pytest.mark.usefixtures("authenticator")
+def test_an_enrolment_takes_the_password_which_the_embedded_admin_need_not_type(
+    edge: Edge, levimesh: Levimesh, tmp_path: Path
+) -> None:
+    levimesh("totp", "enrol", typed="123456\n")
+    (tmp_path / "password").write_text("from a file\n")
+    levimesh("totp", "enrol", "--password-file", str(tmp_path / "password"), typed="123456\n")
+    levimesh("login", "alice", typed=f"{PASSWORD}\n")
+    typed = levimesh("totp", "enrol", typed=f"{NEW}\n123456\n")
+
+    given = [call.request.current_password for call in edge.called("EnrollTotp")]
+    assert given == [PASSWORD, "from a file", NEW]
+    assert NEW not in typed.output
+
+
+@pytest.mark.usefixtures("authenticator")
 def test_a_mistyped_code_may_be_typed_again_twice(edge: Edge, levimesh: Levimesh) -> None:
     assert levimesh("totp", "enrol", typed="1\n2\n123456\n").exit_code == 0
 

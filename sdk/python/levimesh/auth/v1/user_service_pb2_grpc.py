@@ -209,10 +209,12 @@ class UserServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def EnrollTotp(self, request, context):
-        """EnrollTotp begins to give the caller a second factor (RFC 6238): it shows the secret, which counts once ConfirmTotp has
-        proved that the authenticator has it.
+        """EnrollTotp begins to give the caller, who proves to know the password, a second factor (RFC 6238): it shows the secret,
+        which counts once ConfirmTotp has proved that the authenticator has it.
 
-        A retry gives another secret. Errors: FAILED_PRECONDITION (ERROR_REASON_TOTP_ENROLLED).
+        A retry gives another secret. Wrong passwords count as failed logins. Errors: FAILED_PRECONDITION
+        (ERROR_REASON_TOTP_ENROLLED), UNAUTHENTICATED (ERROR_REASON_CREDENTIALS_INVALID, also for whoever has no password because
+        another issuer vouches for them), RESOURCE_EXHAUSTED (ERROR_REASON_LOGIN_LOCKED, ERROR_REASON_OVERLOADED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -252,7 +254,8 @@ class UserServiceServicer:
         """CreateFirstAdmin creates the admin of a mesh that has none. Whoever brings a mesh up calls it; it has no REST path.
 
         A retry after a lost answer with the same password succeeds and changes nothing.
-        Errors: FAILED_PRECONDITION (ERROR_REASON_ADMIN_EXISTS).
+        Errors: FAILED_PRECONDITION (ERROR_REASON_ADMIN_EXISTS), ALREADY_EXISTS (ERROR_REASON_USERNAME_TAKEN when somebody who is
+        no admin has the name).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

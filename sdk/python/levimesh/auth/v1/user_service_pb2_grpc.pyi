@@ -86,10 +86,12 @@ class UserServiceStub:
     A retry gives another password. Errors: NOT_FOUND (ERROR_REASON_USER_NOT_FOUND).
     """
     EnrollTotp: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.EnrollTotpRequest, _user_service_pb2.EnrollTotpResponse]
-    """EnrollTotp begins to give the caller a second factor (RFC 6238): it shows the secret, which counts once ConfirmTotp has
-    proved that the authenticator has it.
+    """EnrollTotp begins to give the caller, who proves to know the password, a second factor (RFC 6238): it shows the secret,
+    which counts once ConfirmTotp has proved that the authenticator has it.
 
-    A retry gives another secret. Errors: FAILED_PRECONDITION (ERROR_REASON_TOTP_ENROLLED).
+    A retry gives another secret. Wrong passwords count as failed logins. Errors: FAILED_PRECONDITION
+    (ERROR_REASON_TOTP_ENROLLED), UNAUTHENTICATED (ERROR_REASON_CREDENTIALS_INVALID, also for whoever has no password because
+    another issuer vouches for them), RESOURCE_EXHAUSTED (ERROR_REASON_LOGIN_LOCKED, ERROR_REASON_OVERLOADED).
     """
     ConfirmTotp: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.ConfirmTotpRequest, _user_service_pb2.ConfirmTotpResponse]
     """ConfirmTotp ends the enrolment with a code of the authenticator, and returns the recovery codes, which are shown once.
@@ -113,7 +115,8 @@ class UserServiceStub:
     """CreateFirstAdmin creates the admin of a mesh that has none. Whoever brings a mesh up calls it; it has no REST path.
 
     A retry after a lost answer with the same password succeeds and changes nothing.
-    Errors: FAILED_PRECONDITION (ERROR_REASON_ADMIN_EXISTS).
+    Errors: FAILED_PRECONDITION (ERROR_REASON_ADMIN_EXISTS), ALREADY_EXISTS (ERROR_REASON_USERNAME_TAKEN when somebody who is
+    no admin has the name).
     """
 
 @_typing.type_check_only
@@ -174,10 +177,12 @@ class UserServiceAsyncStub(UserServiceStub):
     A retry gives another password. Errors: NOT_FOUND (ERROR_REASON_USER_NOT_FOUND).
     """
     EnrollTotp: _aio.UnaryUnaryMultiCallable[_user_service_pb2.EnrollTotpRequest, _user_service_pb2.EnrollTotpResponse]  # type: ignore[assignment]
-    """EnrollTotp begins to give the caller a second factor (RFC 6238): it shows the secret, which counts once ConfirmTotp has
-    proved that the authenticator has it.
+    """EnrollTotp begins to give the caller, who proves to know the password, a second factor (RFC 6238): it shows the secret,
+    which counts once ConfirmTotp has proved that the authenticator has it.
 
-    A retry gives another secret. Errors: FAILED_PRECONDITION (ERROR_REASON_TOTP_ENROLLED).
+    A retry gives another secret. Wrong passwords count as failed logins. Errors: FAILED_PRECONDITION
+    (ERROR_REASON_TOTP_ENROLLED), UNAUTHENTICATED (ERROR_REASON_CREDENTIALS_INVALID, also for whoever has no password because
+    another issuer vouches for them), RESOURCE_EXHAUSTED (ERROR_REASON_LOGIN_LOCKED, ERROR_REASON_OVERLOADED).
     """
     ConfirmTotp: _aio.UnaryUnaryMultiCallable[_user_service_pb2.ConfirmTotpRequest, _user_service_pb2.ConfirmTotpResponse]  # type: ignore[assignment]
     """ConfirmTotp ends the enrolment with a code of the authenticator, and returns the recovery codes, which are shown once.
@@ -201,7 +206,8 @@ class UserServiceAsyncStub(UserServiceStub):
     """CreateFirstAdmin creates the admin of a mesh that has none. Whoever brings a mesh up calls it; it has no REST path.
 
     A retry after a lost answer with the same password succeeds and changes nothing.
-    Errors: FAILED_PRECONDITION (ERROR_REASON_ADMIN_EXISTS).
+    Errors: FAILED_PRECONDITION (ERROR_REASON_ADMIN_EXISTS), ALREADY_EXISTS (ERROR_REASON_USERNAME_TAKEN when somebody who is
+    no admin has the name).
     """
 
 class UserServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -325,10 +331,12 @@ class UserServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _user_service_pb2.EnrollTotpRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_user_service_pb2.EnrollTotpResponse, _abc.Awaitable[_user_service_pb2.EnrollTotpResponse]]:
-        """EnrollTotp begins to give the caller a second factor (RFC 6238): it shows the secret, which counts once ConfirmTotp has
-        proved that the authenticator has it.
+        """EnrollTotp begins to give the caller, who proves to know the password, a second factor (RFC 6238): it shows the secret,
+        which counts once ConfirmTotp has proved that the authenticator has it.
 
-        A retry gives another secret. Errors: FAILED_PRECONDITION (ERROR_REASON_TOTP_ENROLLED).
+        A retry gives another secret. Wrong passwords count as failed logins. Errors: FAILED_PRECONDITION
+        (ERROR_REASON_TOTP_ENROLLED), UNAUTHENTICATED (ERROR_REASON_CREDENTIALS_INVALID, also for whoever has no password because
+        another issuer vouches for them), RESOURCE_EXHAUSTED (ERROR_REASON_LOGIN_LOCKED, ERROR_REASON_OVERLOADED).
         """
 
     @_abc_1.abstractmethod
@@ -376,7 +384,8 @@ class UserServiceServicer(metaclass=_abc_1.ABCMeta):
         """CreateFirstAdmin creates the admin of a mesh that has none. Whoever brings a mesh up calls it; it has no REST path.
 
         A retry after a lost answer with the same password succeeds and changes nothing.
-        Errors: FAILED_PRECONDITION (ERROR_REASON_ADMIN_EXISTS).
+        Errors: FAILED_PRECONDITION (ERROR_REASON_ADMIN_EXISTS), ALREADY_EXISTS (ERROR_REASON_USERNAME_TAKEN when somebody who is
+        no admin has the name).
         """
 
 def add_UserServiceServicer_to_server(servicer: UserServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
