@@ -10,6 +10,8 @@ from levimesh.policy.v1 import policy_pb2
 
 STANDARD, ELEVATED = "standard", "elevated"
 """Rate tiers, as access tokens tell them."""
+RATE_LIMIT_SCALE = "LEVIMESH_RATE_LIMIT_SCALE"
+"""The variable by which all rate limits are scaled: the one that the gateway reads, and auth, which tells of them."""
 
 _MORE_WHEN_ELEVATED = 10
 _TIERS = {policy_pb2.RATE_TIER_STANDARD: STANDARD, policy_pb2.RATE_TIER_ELEVATED: ELEVATED}
@@ -53,6 +55,8 @@ class Policy:
     audit: bool
     rate_limit: RateLimit | None = None
     """The method's own or its service's; None only for methods that no user reaches."""
+    client_streaming: bool = False
+    """Whether the caller sends a stream of requests."""
 
 
 def policies(service: ServiceDescriptor) -> Mapping[str, Policy]:
@@ -103,6 +107,7 @@ def _policy(method: MethodDescriptor) -> Policy:
         deadline=wire.deadline.ToTimedelta().total_seconds() if wire.HasField("deadline") else None,
         audit=wire.audit,
         rate_limit=_rate_limit(wire.rate_limit) if wire.HasField("rate_limit") else None,
+        client_streaming=method.client_streaming,
     )
 
 

@@ -75,10 +75,13 @@ def _handler(
 ) -> "grpc.RpcMethodHandler[Any, Any]":
     request_type = message_factory.GetMessageClass(method.input_type)
     response_type = message_factory.GetMessageClass(method.output_type)
-    if method.client_streaming:
-        raise PolicyError(f"{method.full_name}: streams of requests are not served")
+    if method.client_streaming and not method.server_streaming:
+        raise PolicyError(f"{method.full_name}: one answer to a stream of requests is not served; answer with a stream")
     if method.server_streaming:
-        return grpc.unary_stream_rpc_method_handler(
+        handler = (
+            grpc.stream_stream_rpc_method_handler if method.client_streaming else grpc.unary_stream_rpc_method_handler
+        )
+        return handler(
             stages.stream(policy, implementation, response_type),
             request_type.FromString,
             response_type.SerializeToString,

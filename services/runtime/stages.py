@@ -92,14 +92,15 @@ class Stages:
         """
         running = self.metrics.running.labels(policy.method)
 
-        async def call(request: Message, context: Context) -> AsyncIterator[Any]:
+        async def call(request: Any, context: Context) -> AsyncIterator[Any]:
             headers = _headers(context)
             sent = False
             with self._span(policy, headers), running.track_inprogress():
                 try:
                     expire_at(None)
-                    self._admit(policy, request, context, headers)
-                    async for response in self._until_drained(handler(request, context)):
+                    self._identify(policy, context, headers)
+                    asked = self._each_valid(request) if policy.client_streaming else self._valid(request)
+                    async for response in self._until_drained(handler(asked, context)):
                         sent = True
                         yield response
                 except Exception as error:  # noqa: BLE001 - every error becomes a status here, and nowhere else
@@ -120,8 +121,8 @@ class Stages:
     def _serve(self, policy: Policy, handler: UnaryHandler) -> Serve:
         async def serve(request: Message, context: Context, headers: dict[str, Any]) -> Any:
             async with _deadline(policy, context):
-                self._admit(policy, request, context, headers)
-                return await handler(request, context)
+                self._identify(policy, context, headers)
+                return await handler(self._valid(request), context)
 
         return serve
 
@@ -153,16 +154,24 @@ class Stages:
         traceparent = headers.get("traceparent")
         return self.tracing.span(policy.method, traceparent) if self.tracing.sampled(traceparent) else _NO_SPAN
 
-    def _admit(self, policy: Policy, request: Message, context: Context, headers: dict[str, Any]) -> None:
-        """Identity, policy and validation."""
+    def _identify(self, policy: Policy, context: Context, headers: dict[str, Any]) -> None:
+        """Identity and policy."""
         if self._calls > self.max_concurrent_calls:
             raise Overloaded("too many calls at once; try again in a second")
         workload = workload_of(context.peer_identities() or ())
         caller = authorize(policy, workload, _bearer(headers), self.verifier, headers)
         set_caller(caller)
         call_fields.set({"method": policy.method, "user": caller.user.username if caller.user else caller.workload})
+
+    def _valid(self, request: Message) -> Message:
+        """``request``, if it keeps the rules of the contract."""
         if violations := self._validator.collect_violations(request):
             raise FieldViolations({_path(violation): _problem(violation) for violation in violations})
+        return request
+
+    async def _each_valid(self, requests: AsyncIterator[Message]) -> AsyncIterator[Message]:
+        async for request in requests:
+            yield self._valid(request)
 
     def _apparent_caller(self, policy: Policy, context: Context, headers: dict[str, Any]) -> Caller:
         """Who calls, as far as it can be told of a call that need not have been let in."""

@@ -77,6 +77,28 @@ class MarketDataServicer(pb_grpc.MarketDataServiceServicer):
         async for response in stream_responses(subscription, pb.StreamCandlesResponse, convert.candles_event):
             yield response
 
+    async def ListTrades(self, request: pb.ListTradesRequest, context: Context) -> pb.ListTradesResponse:
+        raise NotImplementedError
+
+    async def BatchGetTickers(self, request: pb.BatchGetTickersRequest, context: Context) -> pb.BatchGetTickersResponse:
+        raise NotImplementedError
+
+    async def GetIndicators(self, request: pb.GetIndicatorsRequest, context: Context) -> pb.GetIndicatorsResponse:
+        raise NotImplementedError
+
+    async def ConvertPrice(self, request: pb.ConvertPriceRequest, context: Context) -> pb.ConvertPriceResponse:
+        raise NotImplementedError
+
+    def MarketDataStream(
+        self, requests: AsyncIterator[pb.MarketDataStreamRequest], context: Context
+    ) -> AsyncIterator[pb.MarketDataStreamResponse]:
+        raise NotImplementedError
+
+    def StreamMarketData(
+        self, request: pb.StreamMarketDataRequest, context: Context
+    ) -> AsyncIterator[pb.StreamMarketDataResponse]:
+        raise NotImplementedError
+
     def _keys(self, symbols: Iterable[str]) -> frozenset[str] | None:
         """The symbols of a subscription; None for all. Raises SymbolNotFound."""
         keys = frozenset(symbols)
