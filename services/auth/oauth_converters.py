@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, unquote_plus
 
@@ -12,6 +13,8 @@ from services.auth.domain.oauth import GRANTS, OAuthError
 from services.auth.domain.tokens import Scope
 from services.auth.pages import Page
 from services.auth.use_cases.oauth import ClientSecret, Granted
+from services.runtime.errors import MeshError
+from services.runtime.statuses import RETRY_AFTER
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -82,6 +85,11 @@ def page_to_pb(page: Page, status: int = 200) -> tuple[httpbody_pb2.HttpBody, He
     """A page, and what a browser is told of it."""
     body = httpbody_pb2.HttpBody(content_type="text/html; charset=utf-8", data=page.html.encode())
     return body, ((_HTTP_STATUS, str(status)), ("content-security-policy", page.content_security_policy))
+
+
+def retry_after(error: MeshError) -> Headers:
+    """When another try makes sense, where that is known."""
+    return () if error.retry_after is None else ((RETRY_AFTER, str(math.ceil(error.retry_after))),)
 
 
 def redirection_to_pb(location: str) -> tuple[httpbody_pb2.HttpBody, Headers]:

@@ -1,6 +1,7 @@
 """Errors as they go over the wire: google.rpc.Status with its details."""
 
 import logging
+import math
 from typing import Any
 
 import grpc
@@ -19,6 +20,7 @@ _log = logging.getLogger(__name__)
 
 DOMAIN = "levimesh"
 STATUS_DETAILS = "grpc-status-details-bin"
+RETRY_AFTER = "retry-after"
 
 _OUTAGES = ("08", "28P", "53", "57P")
 """Beginnings of PostgreSQL's error codes: connection lost, password refused (it is being changed, or it is wrong),
@@ -90,9 +92,15 @@ def to_status(error: MeshError) -> status_pb2.Status:
 
 async def abort(context: "grpc.aio.ServicerContext[Any, Any]", status: status_pb2.Status) -> None:
     """End the call with ``status``; raises, as grpc's own abort does."""
-    await context.abort(
-        _CODES[status.code], status.message, trailing_metadata=((STATUS_DETAILS, status.SerializeToString()),)
-    )
+    details = (STATUS_DETAILS, status.SerializeToString())
+    await context.abort(_CODES[status.code], status.message, trailing_metadata=(details, *_retry_after(status)))
+
+
+def _retry_after(status: status_pb2.Status) -> tuple[tuple[str, str], ...]:
+    """The delay of a RetryInfo as the header by which HTTP says it, in whole seconds; the gateway passes it on."""
+    retry = error_details_pb2.RetryInfo()
+    delays = [retry.retry_delay.ToTimedelta() for detail in status.details if detail.Unpack(retry)]
+    return tuple((RETRY_AFTER, str(math.ceil(delay.total_seconds()))) for delay in delays)
 
 
 def _packed(message: Message) -> any_pb2.Any:

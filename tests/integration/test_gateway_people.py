@@ -89,8 +89,23 @@ async def test_a_locked_login_says_over_rest_when_to_try_again(edge: Edge) -> No
     for _ in range(5):
         assert (await edge.call("POST", "/v1/auth/login", {}, **guess))[0] == 401
 
-    status, body = await edge.call("POST", "/v1/auth/login", {}, **guess)
+    async with edge.gateway.http.post("/v1/auth/login", json=guess) as answer:
+        body = await answer.json()
 
-    assert status == 429
+    assert (answer.status, answer.headers["retry-after"]) == (429, "1")
     retry = next(detail for detail in body["details"] if "retry_delay" in detail)
     assert retry["retry_delay"] == "1s"
+
+
+async def test_an_answer_that_says_when_to_try_again_says_it_in_a_header_too(edge: Edge) -> None:
+    """Also where another part is away; and no other error says so."""
+    edge.people.running.audit.works = False
+    async with edge.gateway.http.post("/v1/auth/login", json={"username": "ann", "password": "x"}) as away:
+        pass
+    edge.people.running.audit.works = True
+    async with edge.gateway.http.post("/v1/auth/login", json={"username": "ann", "password": "x"}) as wrong:
+        pass
+
+    assert (away.status, away.headers["retry-after"]) == (503, "1")
+    assert wrong.status == 401
+    assert "retry-after" not in wrong.headers

@@ -102,7 +102,8 @@ class OAuthServicer(pb_grpc.OAuthServiceServicer):
         except (CredentialsInvalid, SecondFactorRequired, LoginLocked) as error:
             tell_audit_refused(f"{error.status} ERROR_REASON_{error.reason}")
             status, problem = _PROBLEMS[type(error)]
-            return convert.page_to_pb(login_page(request, username=username, problem=problem), status)
+            body, headers = convert.page_to_pb(login_page(request, username=username, problem=problem), status)
+            return body, (*headers, *convert.retry_after(error))
         return convert.redirection_to_pb(request.answer(code=code, iss=self._issuer))
 
 
