@@ -5,8 +5,8 @@ from datetime import datetime
 
 from google.protobuf.message import Message
 
-from levimesh.marketdata.v1 import candle_pb2, marketdata_service_pb2, symbol_pb2, trade_pb2
-from services.marketdata.domain.market import Candle, Interval, Origin, Symbol, TakerSide, Trade
+from levimesh.marketdata.v1 import candle_pb2, marketdata_service_pb2, trade_pb2
+from services.marketdata.domain.market import Candle, Interval, Origin, TakerSide, Trade
 from services.marketdata.domain.series import Progress
 from services.marketdata.domain.ticker import Ticker
 from services.runtime import decimals, timestamps
@@ -45,19 +45,6 @@ def span_from_pb(request: marketdata_service_pb2.GetCandlesRequest) -> tuple[dat
     return (
         timestamps.from_pb(request.start_time) if request.HasField("start_time") else None,
         timestamps.from_pb(request.end_time) if request.HasField("end_time") else None,
-    )
-
-
-def symbol_to_pb(symbol: Symbol) -> symbol_pb2.Symbol:
-    return symbol_pb2.Symbol(
-        symbol=symbol.symbol,
-        base=symbol.base,
-        quote=symbol.quote,
-        source=symbol.source,
-        source_symbol=symbol.source_symbol,
-        price_step=decimals.to_pb(symbol.price_step),
-        quantity_step=decimals.to_pb(symbol.quantity_step),
-        min_notional=decimals.to_pb(symbol.min_notional),
     )
 
 

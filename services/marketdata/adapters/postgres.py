@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.marketdata.adapters import statements
+from services.marketdata.adapters.symbols import PostgresSymbols
 from services.marketdata.domain.market import Candle, Interval, Origin, Symbol, TakerSide, Trade
 from services.marketdata.ports.store import History
 
@@ -21,16 +22,14 @@ class PostgresStore:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._symbols = PostgresSymbols(engine)
         self._partitions: dict[tuple[str, str], set[tuple[int, ...]]] = {_TRADES: set(), _CANDLES: set()}
 
     async def symbols(self) -> list[Symbol]:
-        rows = await self._rows(statements.SYMBOLS)
-        return [Symbol(*row) for row in rows]
+        return await self._symbols.symbols()
 
     async def put_symbols(self, symbols: Sequence[Symbol]) -> None:
-        async with self._engine.begin() as connection:
-            for symbol in symbols:
-                await connection.execute(text(statements.PUT_SYMBOL), dict(zip(_SYMBOL, astuple(symbol), strict=True)))
+        await self._symbols.put_reported(symbols)
 
     async def add_trades(self, trades: Sequence[Trade]) -> list[Trade]:
         await self._make_partitions(_TRADES, [trade.trade_time for trade in trades])
@@ -122,9 +121,6 @@ class PostgresStore:
                 {"parent": parent, "unit": unit, "first": min(times), "last": max(times)},
             )
         known |= keys
-
-
-_SYMBOL = ("symbol", "base", "quote", "source", "source_symbol", "price_step", "quantity_step", "min_notional")
 
 
 async def _put_history(connection: AsyncConnection, symbol: str, interval: Interval, history: History) -> None:

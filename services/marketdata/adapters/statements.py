@@ -1,19 +1,5 @@
 """The SQL of the store. Parameters are bound, never written into the text."""
 
-SYMBOLS = """
-SELECT symbol, base, quote, source, source_symbol, price_step, quantity_step, min_notional
-FROM marketdata.symbols ORDER BY symbol
-"""
-
-PUT_SYMBOL = """
-INSERT INTO marketdata.symbols
-    (symbol, base, quote, source, source_symbol, price_step, quantity_step, min_notional)
-VALUES (:symbol, :base, :quote, :source, :source_symbol, :price_step, :quantity_step, :min_notional)
-ON CONFLICT (symbol) DO UPDATE SET
-    source_symbol = excluded.source_symbol, price_step = excluded.price_step,
-    quantity_step = excluded.quantity_step, min_notional = excluded.min_notional
-"""
-
 INCOMING_TRADES = """
 CREATE TEMPORARY TABLE IF NOT EXISTS incoming_trades (LIKE marketdata.trades) ON COMMIT DELETE ROWS
 """

@@ -103,6 +103,8 @@ class Symbol:
     book_depth: int = 0
     """How many price levels of each side of the order book are followed; 0 for none."""
     version: int = 1
+    create_time: datetime | None = field(default=None, compare=False)
+    update_time: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from services.marketdata import converters as convert
 from services.marketdata.catalog import Catalog
 from services.marketdata.domain.market import Interval
 from services.marketdata.domain.series import Progress
+from services.marketdata.symbol_converters import symbol_to_pb
 from services.marketdata.use_cases.candles import GetCandles
 from services.marketdata.use_cases.prices import GetTicker
 from services.runtime.broadcast import Broadcast
@@ -42,7 +43,7 @@ class MarketDataServicer(pb_grpc.MarketDataServiceServicer):
         self._candles = candles
 
     async def ListSymbols(self, request: pb.ListSymbolsRequest, context: Context) -> pb.ListSymbolsResponse:
-        return pb.ListSymbolsResponse(symbols=map(convert.symbol_to_pb, self._catalog.all()))
+        return pb.ListSymbolsResponse(symbols=map(symbol_to_pb, self._catalog.all()))
 
     async def GetCandles(self, request: pb.GetCandlesRequest, context: Context) -> pb.GetCandlesResponse:
         start, end = convert.span_from_pb(request)

@@ -15,7 +15,8 @@ _STATEMENTS = (
         ADD book_depth   integer NOT NULL DEFAULT 0 CHECK (book_depth BETWEEN 0 AND 1000),
         ADD version      bigint NOT NULL DEFAULT 1,
         ADD create_time  timestamptz NOT NULL DEFAULT now(),
-        ADD update_time  timestamptz NOT NULL DEFAULT now()
+        ADD update_time  timestamptz NOT NULL DEFAULT now(),
+        ADD reported     jsonb
     """,
 )
 
