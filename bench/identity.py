@@ -48,7 +48,7 @@ _QUANTITY = Decimal("0.0002")
 TOKENS = 3000
 ROUNDS, CALLS, WARM_UP = 10, 100, 100
 STORMS, LOGINS, STORM_TARGET = 8, 100, 1.2
-UNLIMITED = {"GATEWAY_RATE_LIMIT_SCALE": "10000", "AUTH_RATE_LIMIT_SCALE": "10000"}
+UNLIMITED = {"LEVIMESH_RATE_LIMIT_SCALE": "10000"}
 """The limits are on, and so high that no call of the benchmark is refused."""
 _IDENTITY = ("jwt_authn", "ext_authz", "rbac")
 _LIMITS = ("ratelimit",)

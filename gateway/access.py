@@ -7,8 +7,8 @@ and answers with a token of its own, so services know no other.
 from typing import Any
 from urllib.parse import urlsplit
 
-from gateway.contracts import EXCHANGE, Method, deadline_of
-from gateway.limits import ADDRESS, SUBJECT, TIER
+from gateway.contracts import ASKED, EXCHANGE, Method, deadline_of
+from gateway.limits import ADDRESS, EXCHANGES, NO_EXCHANGES, SUBJECT, TIER, exchange_filter
 from gateway.secrets import web_tls
 from gateway.settings import ExternalIssuer, GatewaySettings
 
@@ -24,14 +24,16 @@ ADMIN_NETWORKS = "admin_networks"
 
 _FILTERS = "type.googleapis.com/envoy.extensions.filters.http"
 _CLAIMS, _EXTERNAL_CLAIMS = "claims", "external_claims"
+_KEY_ALONE = [{"name": API_KEY, "present_match": True}, {"name": "authorization", "present_match": False}]
 _BEARER = [{"name": "authorization", "value_prefix": "Bearer "}]
 
 
 def access_filters(settings: GatewaySettings) -> list[Config]:
-    """Address, token, and then the exchange of what is no token of this mesh. Each fails closed."""
+    """Address, token, and then the exchange of what is no token of this mesh, so often. Each fails closed."""
     return [
         {"name": RBAC, "typed_config": {"@type": f"{_FILTERS}.rbac.v3.RBAC"}},
         {"name": JWT_AUTHN, "typed_config": _jwt_authn(settings)},
+        *exchange_filter(settings, _KEY_ALONE),
         {"name": EXT_AUTHZ, "typed_config": _ext_authz()},
     ]
 
@@ -46,6 +48,7 @@ def guard_route(method: Method, settings: GatewaySettings) -> Config:
 
 OPEN: Config = {
     JWT_AUTHN: {"@type": f"{_FILTERS}.jwt_authn.v3.PerRouteConfig", "disabled": True},
+    EXCHANGES: NO_EXCHANGES,
     EXT_AUTHZ: {"@type": f"{_FILTERS}.ext_authz.v3.ExtAuthzPerRoute", "disabled": True},
 }
 """Nothing is needed to come in."""
@@ -85,12 +88,11 @@ def _jwt_authn(settings: GatewaySettings) -> Config:
     """
     providers = {"auth": _own(settings)}
     providers |= {name: _external(name, issuer) for name, issuer in _external_issuers(settings)}
-    alone = [{"name": API_KEY, "present_match": True}, {"name": "authorization", "present_match": False}]
     return {
         "@type": f"{_FILTERS}.jwt_authn.v3.JwtAuthentication",
         "providers": providers,
         "rules": [
-            {"match": {"prefix": "/", "headers": alone}},
+            {"match": {"prefix": "/", "headers": _KEY_ALONE}},
             {"match": {"prefix": "/"}, "requires": _any_of([{"provider_name": name} for name in providers])},
         ],
         "bypass_cors_preflight": True,
@@ -146,7 +148,7 @@ def _ext_authz() -> Config:
     return {
         "@type": f"{_FILTERS}.ext_authz.v3.ExtAuthz",
         "transport_api_version": "V3",
-        "grpc_service": {"envoy_grpc": {"cluster_name": "auth"}, "timeout": deadline_of(EXCHANGE)},
+        "grpc_service": {"envoy_grpc": {"cluster_name": ASKED}, "timeout": deadline_of(EXCHANGE)},
         "filter_enabled_metadata": {**ours, "invert": True},
         "allowed_headers": {"patterns": [{"exact": name} for name in (API_KEY, "authorization", ADDRESS)]},
         "metadata_context_namespaces": [JWT_AUTHN],

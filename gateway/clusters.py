@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.access import JWKS_CLUSTER, external_jwks
-from gateway.contracts import SERVICES
+from gateway.contracts import ASKED, SERVICES
 from gateway.secrets import upstream_tls
 from gateway.settings import GatewaySettings
 
@@ -17,8 +17,11 @@ NOWHERE_CLUSTER = "nowhere"
 
 
 def clusters(settings: GatewaySettings, folder: Path) -> list[Config]:
-    """One for each service, for the keys of tokens, for what leads nowhere, and for traces when they are wanted."""
-    found = [_service(workload, settings, folder) for workload in SERVICES]
+    """One for each service, for what auth is asked meanwhile, for the keys of tokens, for what leads nowhere, and for
+    traces when they are wanted.
+    """
+    found = [_service(workload, workload, [settings.endpoints[workload]], folder) for workload in SERVICES]
+    found.append(_asked(settings, folder))
     found += [_jwks(settings), {"name": NOWHERE_CLUSTER, "type": "STATIC"}]
     found += external_jwks(settings)
     if settings.otlp_endpoint is not None:
@@ -26,9 +29,16 @@ def clusters(settings: GatewaySettings, folder: Path) -> list[Config]:
     return found
 
 
-def _service(workload: str, settings: GatewaySettings, folder: Path) -> Config:
+def _asked(settings: GatewaySettings, folder: Path) -> Config:
+    """Workers that do nothing else, so that logins never keep an order waiting; auth itself knows the answers too."""
+    workers, auth = settings.endpoints.get(ASKED, ()), settings.endpoints["auth"]
+    return _service(ASKED, "auth", [workers, auth] if workers else [auth], folder)
+
+
+def _service(name: str, workload: str, endpoints: Sequence[Sequence[str]], folder: Path) -> Config:
+    """The replicas of ``workload``; further groups of ``endpoints`` are for when those before are not healthy."""
     return {
-        **_grpc_cluster(workload, settings.endpoints[workload]),
+        **_grpc_cluster(name, *endpoints),
         "transport_socket": upstream_tls(workload, folder),
         "health_checks": [
             {
@@ -62,7 +72,7 @@ def _service(workload: str, settings: GatewaySettings, folder: Path) -> Config:
     }
 
 
-def _grpc_cluster(name: str, endpoints: Sequence[str]) -> Config:
+def _grpc_cluster(name: str, *endpoints: Sequence[str]) -> Config:
     return {
         "name": name,
         "type": "STRICT_DNS",
@@ -70,7 +80,10 @@ def _grpc_cluster(name: str, endpoints: Sequence[str]) -> Config:
         "lb_policy": "ROUND_ROBIN",
         "load_assignment": {
             "cluster_name": name,
-            "endpoints": [{"lb_endpoints": [_endpoint(address) for address in endpoints]}],
+            "endpoints": [
+                {"priority": priority, "lb_endpoints": [_endpoint(address) for address in group]}
+                for priority, group in enumerate(endpoints)
+            ],
         },
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {

@@ -102,6 +102,13 @@ def exposed_methods() -> Iterator[Method]:
                     yield _method(workload, method, policy)
 
 
+def rate_limit_of(method: MethodDescriptor) -> RateLimit:
+    """How often ``method`` may be called, which its contract has to say."""
+    limit = policies(method.containing_service)[f"/{method.containing_service.full_name}/{method.name}"].rate_limit
+    assert limit is not None, method.full_name  # noqa: S101 - the contracts are part of the program
+    return limit
+
+
 def deadline_of(method: MethodDescriptor) -> str:
     """How long a call of ``method`` may take, as Envoy writes it."""
     return f"{effective_policy(method).deadline.ToTimedelta().total_seconds():.3f}s"

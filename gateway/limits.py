@@ -2,21 +2,25 @@
 
 Callers are told apart by user, address and tier; of public methods by address alone. A bucket is filled continuously,
 and holds at most what the contract allows in its span. A stream counts once, when it is opened.
+
+auth's own methods are counted by the process that serves them, those of other services by its worker at the edge: a
+flood of logins waits in its own queue, and no order waits in that.
 """
 
 import math
 from collections.abc import Iterable
+from itertools import product
 from typing import Any
 
-from gateway.contracts import COUNT, Method, deadline_of
+from gateway.contracts import ASKED, COUNT, EXCHANGE, Method, deadline_of, rate_limit_of
 from gateway.settings import GatewaySettings
-from services.runtime.policy import ELEVATED, STANDARD
+from services.runtime.policy import ELEVATED, STANDARD, RateLimit
 
 Config = dict[str, Any]
 
 LOCAL = "envoy.filters.http.local_ratelimit"
-REFUSING, ALLOWING = "levimesh.ratelimit.refusing", "levimesh.ratelimit.allowing"
-"""The filters that let auth count: without its answer the one refuses calls, the other lets them pass."""
+EXCHANGES = "levimesh.ratelimit.exchanges"
+"""The filter that limits how often auth is asked who it is that brings no token."""
 DOMAIN = "levimesh"
 SUBJECT, TIER, ADDRESS = "x-levimesh-subject", "x-levimesh-tier", "x-levimesh-address"
 """The headers that tell who calls; the gateway sets them, and drops what a client says in them."""
@@ -28,20 +32,54 @@ _COUNTED_CALLERS = 4096
 """How many callers of a method have a bucket at a time; the one that has been away longest loses its own first."""
 _FILTERS = "type.googleapis.com/envoy.extensions.filters.http"
 _LOCAL = f"{_FILTERS}.local_ratelimit.v3.LocalRateLimit"
-_STAGES = {REFUSING: 0, ALLOWING: 1}
+_COUNTED_BY = ("auth", ASKED)
+_ENDLESS = {"max_tokens": 2**32 - 1, "tokens_per_fill": 2**32 - 1, "fill_interval": "1s"}
+NO_EXCHANGES: Config = {"@type": _LOCAL, "stat_prefix": "exchanges", "token_bucket": _ENDLESS}
+"""What a route has where auth is not asked: this filter does something only where it is enabled."""
+_STAGES = {(cluster, refusing): stage for stage, (cluster, refusing) in enumerate(product(_COUNTED_BY, (True, False)))}
+"""The filters that let auth count, by who is asked, and whether calls are refused or pass without an answer."""
+
+
+def exchange_filter(settings: GatewaySettings, asked: list[Config]) -> list[Config]:
+    """The filter for calls whose headers match ``asked``: each address may let auth be asked that often.
+
+    Nothing is known of such a caller but the address, and a key that was guessed costs auth more than us.
+    """
+    if settings.rate_limit_scale == 0:
+        return []
+    limit = rate_limit_of(EXCHANGE)
+    bucket = _bucket(limit, STANDARD, settings.rate_limit_scale)
+    known = {"header_value_match": {"descriptor_key": "asked", "descriptor_value": "yes", "headers": asked}}
+    config = {
+        "@type": _LOCAL,
+        "stat_prefix": "exchanges",
+        # Of the calls that auth is not asked about.
+        "token_bucket": _ENDLESS,
+        "always_consume_default_token_bucket": False,
+        "filter_enabled": {"default_value": {"numerator": 100}},
+        "filter_enforced": {"default_value": {"numerator": 100}},
+        "rate_limited_as_resource_exhausted": True,
+        "response_headers_to_add": [
+            {"header": {"key": "retry-after", "value": str(_wait(limit, settings.rate_limit_scale))}}
+        ],
+        "max_dynamic_descriptors": _COUNTED_CALLERS,
+        "rate_limits": [{"actions": [known, _NETWORK]}],
+        "descriptors": [{"entries": [{"key": "asked", "value": "yes"}, _ANY_NETWORK], "token_bucket": bucket}],
+    }
+    return [{"name": EXCHANGES, "typed_config": config}]
 
 
 def local_filter() -> Config:
     """The filter of Envoy's own buckets; each route has its own."""
     return {
         "name": LOCAL,
-        "typed_config": {"@type": f"{_FILTERS}.local_ratelimit.v3.LocalRateLimit", "stat_prefix": "local"},
+        "typed_config": {"@type": _LOCAL, "stat_prefix": "local"},
     }
 
 
 def counting_filters() -> list[Config]:
     """The filters that ask auth, for routes that say so."""
-    return [_counting(REFUSING), _counting(ALLOWING)]
+    return [_counting(*each) for each in _STAGES]
 
 
 def limit_route(method: Method, settings: GatewaySettings) -> tuple[Config, list[Config]]:
@@ -49,31 +87,32 @@ def limit_route(method: Method, settings: GatewaySettings) -> tuple[Config, list
     if settings.rate_limit_scale == 0:
         return {}, []
     if method.rate_limit.across_replicas:
-        stage = _STAGES[REFUSING if method.rate_limit.refused_in_outage else ALLOWING]
+        stage = _STAGES["auth" if method.workload == "auth" else ASKED, method.rate_limit.refused_in_outage]
         return {}, [{"stage": stage, "actions": actions} for actions in _counted(method)]
     return {LOCAL: _buckets(method, settings.rate_limit_scale)}, []
 
 
 def retry_after(method: Method, scale: float) -> int:
     """How long, in steps, a caller of the standard tier with an empty bucket waits for the next call."""
-    return _step(method.rate_limit.seconds / _calls(method, STANDARD, scale))
+    return _wait(method.rate_limit, scale)
 
 
-def _counting(name: str) -> Config:
+def _counting(cluster: str, refusing: bool) -> Config:
+    words = f"{cluster}.{'refusing' if refusing else 'allowing'}"
     return {
-        "name": name,
+        "name": f"levimesh.ratelimit.{words}",
         "typed_config": {
             "@type": f"{_FILTERS}.ratelimit.v3.RateLimit",
             "domain": DOMAIN,
-            "stage": _STAGES[name],
-            "stat_prefix": name.rpartition(".")[2],
+            "stage": _STAGES[cluster, refusing],
+            "stat_prefix": words.replace(".", "_"),
             "timeout": deadline_of(COUNT),
-            "failure_mode_deny": name == REFUSING,
+            "failure_mode_deny": refusing,
             "status_on_error": {"code": "ServiceUnavailable"},
             "rate_limited_as_resource_exhausted": True,
             "enable_x_ratelimit_headers": "DRAFT_VERSION_03",
             "rate_limit_service": {
-                "grpc_service": {"envoy_grpc": {"cluster_name": "auth"}, "timeout": deadline_of(COUNT)},
+                "grpc_service": {"envoy_grpc": {"cluster_name": cluster}, "timeout": deadline_of(COUNT)},
                 "transport_api_version": "V3",
             },
         },
@@ -97,7 +136,7 @@ def _buckets(method: Method, scale: float) -> Config:
         "@type": _LOCAL,
         "stat_prefix": "local",
         # For calls that nothing can be said of; there should be none.
-        "token_bucket": _bucket(method, STANDARD, scale),
+        "token_bucket": _bucket(method.rate_limit, STANDARD, scale),
         "always_consume_default_token_bucket": False,
         "filter_enabled": {"default_value": {"numerator": 100}},
         "filter_enforced": {"default_value": {"numerator": 100}},
@@ -114,7 +153,7 @@ def _told_apart(method: Method, scale: float) -> Config:
     if method.public:
         return {
             "rate_limits": [{"actions": [_NETWORK]}],
-            "descriptors": [{"entries": [_ANY_NETWORK], "token_bucket": _bucket(method, STANDARD, scale)}],
+            "descriptors": [{"entries": [_ANY_NETWORK], "token_bucket": _bucket(method.rate_limit, STANDARD, scale)}],
         }
     who, any_caller = [_header(SUBJECT, "subject"), _NETWORK], [{"key": "subject"}, _ANY_NETWORK]
     return {
@@ -122,7 +161,7 @@ def _told_apart(method: Method, scale: float) -> Config:
         "descriptors": [
             {
                 "entries": [{"key": "tier", "value": tier}, *any_caller],
-                "token_bucket": _bucket(method, tier, scale),
+                "token_bucket": _bucket(method.rate_limit, tier, scale),
             }
             for tier in (ELEVATED, STANDARD)
         ],
@@ -157,13 +196,17 @@ def _tier(said: str, *, expect_match: bool) -> Config:
     }
 
 
-def _bucket(method: Method, tier: str, scale: float) -> Config:
-    calls = _calls(method, tier, scale)
-    return {"max_tokens": calls, "tokens_per_fill": calls, "fill_interval": f"{method.rate_limit.seconds:.3f}s"}
+def _bucket(limit: RateLimit, tier: str, scale: float) -> Config:
+    calls = _calls(limit, tier, scale)
+    return {"max_tokens": calls, "tokens_per_fill": calls, "fill_interval": f"{limit.seconds:.3f}s"}
 
 
-def _calls(method: Method, tier: str, scale: float) -> int:
-    return max(1, math.ceil(method.rate_limit.calls[tier] * scale))
+def _wait(limit: RateLimit, scale: float) -> int:
+    return _step(limit.seconds / _calls(limit, STANDARD, scale))
+
+
+def _calls(limit: RateLimit, tier: str, scale: float) -> int:
+    return max(1, math.ceil(limit.calls[tier] * scale))
 
 
 def _step(seconds: float) -> int:

@@ -18,6 +18,9 @@ Config = dict[str, Any]
 
 _EXTENSIONS = "type.googleapis.com/envoy.extensions"
 _HCM = f"{_EXTENSIONS}.filters.network.http_connection_manager.v3.HttpConnectionManager"
+_ROUTES = "mesh"
+ROUTES_FILE = "routes.json"
+"""Where both listeners of the edge have their routes from."""
 _JWKS_METHOD = "/levimesh.auth.v1.AuthService/GetJwks"
 
 
@@ -40,6 +43,18 @@ def listeners(settings: GatewaySettings, folder: Path) -> list[Config]:
         found.append(_edge("edge_plain", "127.0.0.1", settings.plain_port, manager))
     found.append(_jwks(settings, folder))
     return found
+
+
+def routes(settings: GatewaySettings, folder: Path) -> Config:
+    """The content of ROUTES_FILE."""
+    resource = {
+        "@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+        "name": _ROUTES,
+        "virtual_hosts": [virtual_host(settings, folder)],
+        "max_direct_response_body_size_bytes": LARGEST,
+        "validate_clusters": True,
+    }
+    return {"resources": [resource]}
 
 
 def _edge(name: str, host: str, port: int, manager: Config) -> Config:
@@ -82,10 +97,10 @@ def _connection_manager(settings: GatewaySettings, folder: Path, *, tls: bool) -
         "stream_idle_timeout": "60s",
         "drain_timeout": "5s",
         "early_header_mutation_extensions": [without_spoofable_headers(settings)],
-        "route_config": {
-            "name": "mesh",
-            "virtual_hosts": [virtual_host(settings, folder)],
-            "max_direct_response_body_size_bytes": LARGEST,
+        # From a file, because listeners share what they have from the same one: the buckets of its routes above all.
+        "rds": {
+            "route_config_name": _ROUTES,
+            "config_source": {"path_config_source": {"path": str(folder / ROUTES_FILE)}, "resource_api_version": "V3"},
         },
         "http_filters": http_filters(settings, folder, tls=tls),
         "local_reply_config": local_replies(careful_headers(tls=tls)),

@@ -8,7 +8,7 @@ from typing import Any
 from gateway.clusters import clusters
 from gateway.contracts import WORKLOAD, descriptor_set
 from gateway.filters import DESCRIPTORS_FILE
-from gateway.listeners import listeners
+from gateway.listeners import ROUTES_FILE, listeners, routes
 from gateway.overload import overload_manager, runtime
 from gateway.pages import page_files
 from gateway.secrets import secrets
@@ -22,6 +22,7 @@ def render(settings: GatewaySettings, folder: Path) -> dict[str, bytes]:
     """File name to content of all that Envoy reads from ``folder``, certificates and keys themselves excepted."""
     folder = folder.absolute()
     return {
+        ROUTES_FILE: _json(routes(settings, folder)),
         ENVOY_FILE: _json(_bootstrap(settings, folder)),
         DESCRIPTORS_FILE: descriptor_set(),
         **page_files(),

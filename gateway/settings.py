@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from gateway.contracts import SERVICES
+from gateway.contracts import ASKED, SERVICES
+from services.runtime.policy import RATE_LIMIT_SCALE
 
 
 def _host_and_port(text: str) -> str:
@@ -79,7 +80,9 @@ class GatewaySettings(BaseSettings):
     """PEM file of the authorities that sign the certificates of the mesh."""
 
     endpoints: dict[str, tuple[Endpoint, ...]]
-    """``host:port`` of every replica of every service, for example ``{"auth": ["127.0.0.1:15051"], …}``."""
+    """``host:port`` of every replica of every service, for example ``{"auth": ["127.0.0.1:15051"], …}``; and as
+    ``auth-edge`` those of auth's workers at the edge, if there are any: they are asked what has to be known while a
+    call waits, and auth itself only while none of them is healthy."""
     token_issuer: str = "levimesh"  # noqa: S105 - the name of an issuer, not a secret
     """The issuer that access tokens must name."""
     token_audience: str = "levimesh"  # noqa: S105 - the name of an audience, not a secret
@@ -89,9 +92,10 @@ class GatewaySettings(BaseSettings):
     """Other issuers whose tokens are taken too, as JSON; auth gives its own token for them. The JSON that auth is given
     (``AUTH_EXTERNAL_ISSUERS``) is understood here as it is."""
 
-    rate_limit_scale: float = Field(default=1, ge=0, allow_inf_nan=False)
-    """Each limit that this gateway counts by itself is that many times what the contract says; 0 for no limits at all,
-    as a load test needs it. Limits counted for all gateways together are auth's, and are only on or off here."""
+    rate_limit_scale: float = Field(default=1, ge=0, allow_inf_nan=False, validation_alias=RATE_LIMIT_SCALE)
+    """``LEVIMESH_RATE_LIMIT_SCALE``, without a prefix because auth, which tells callers their limits and counts some of
+    them, reads the same: each limit is that many times what the contract says; 0 for none at all, as a load test needs
+    it."""
     admin_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     """From where methods that are for admins alone may be called, for example ``["10.0.0.0/8"]``; without any, from
     everywhere."""
@@ -132,6 +136,6 @@ class GatewaySettings(BaseSettings):
     def _every_service_has_an_endpoint(self) -> "GatewaySettings":
         if missing := sorted(name for name in SERVICES if not self.endpoints.get(name)):
             raise ValueError(f"endpoints: name at least one host:port for {', '.join(missing)}")
-        if unknown := sorted(self.endpoints.keys() - SERVICES.keys()):
+        if unknown := sorted(self.endpoints.keys() - {*SERVICES, ASKED}):
             raise ValueError(f"endpoints: there is no service {', '.join(unknown)}")
         return self

@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.auth.oauth_settings import ExternalIssuer, SafeUrl
+from services.runtime.policy import RATE_LIMIT_SCALE
 from services.runtime.settings import ServiceSettings
 
 _KEY_BYTES = 32
@@ -60,8 +61,9 @@ class AuthSettings(ServiceSettings):
     external_issuers: tuple[ExternalIssuer, ...] = ()
     """Other issuers whose access tokens are taken, as JSON; the gateway has to know them too."""
 
-    rate_limit_scale: float = Field(default=1, gt=0, allow_inf_nan=False)
-    """Limits that are counted for all gateways together are that many times what the contracts say; for load tests."""
+    rate_limit_scale: float = Field(default=1, ge=0, allow_inf_nan=False, validation_alias=RATE_LIMIT_SCALE)
+    """``LEVIMESH_RATE_LIMIT_SCALE``, without a prefix because the gateway reads the same: each limit is that many times
+    what the contracts say; 0 for none at all, as a load test needs it."""
 
     @field_validator("key_encryption_key", "previous_key_encryption_keys")
     @classmethod

@@ -9,5 +9,5 @@ from tests.embedded import Mesh, a_mesh
 
 @pytest.fixture(scope="session")
 def mesh() -> Iterator[Mesh]:
-    with a_mesh(GATEWAY_RATE_LIMIT_SCALE="0", AUTH_RATE_LIMIT_SCALE="1000") as mesh:
+    with a_mesh(LEVIMESH_RATE_LIMIT_SCALE="0") as mesh:
         yield mesh

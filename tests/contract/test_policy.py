@@ -34,7 +34,7 @@ async def servers(certificates: Path) -> AsyncIterator[dict[str, Served]]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def edge(certificates: Path, servers: dict[str, Served]) -> AsyncIterator[Gateway]:
     endpoints = {workload: (served.target,) for workload, served in servers.items()}
-    async with running_gateway(certificates, endpoints, rate_limit_scale=0) as gateway:
+    async with running_gateway(certificates, endpoints, LEVIMESH_RATE_LIMIT_SCALE=0) as gateway:
         yield gateway
 
 

@@ -142,7 +142,9 @@ async def test_while_redis_is_away_logins_and_orders_are_refused_and_reads_pass(
 async def test_a_load_test_may_call_more(
     database_url: Callable[[str], str], redis_url: str, certificates: Path
 ) -> None:
-    async with running_programs(database_url("auth"), redis_url, certificates, rate_limit_scale=100) as programs:
+    async with running_programs(
+        database_url("auth"), redis_url, certificates, LEVIMESH_RATE_LIMIT_SCALE=100
+    ) as programs:
         (status,) = (await programs.counter().ShouldRateLimit(a_call(LOGIN))).statuses
 
         assert status.current_limit.requests_per_unit == 1000

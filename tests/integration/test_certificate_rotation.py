@@ -150,7 +150,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         running_gateway(
             tmp_path,
             {name: (each.target,) for name, each in {**servers, "marketdata": marketdata}.items()},
-            rate_limit_scale=0,
+            LEVIMESH_RATE_LIMIT_SCALE=0,
         ) as gateway,
         open_channel(MARKETDATA, "marketdata", marketdata.target, files_of(tmp_path, "trading")) as direct,
     ):

@@ -37,7 +37,7 @@ async def admin(certificates: Path, auth: RunningAuth) -> AsyncIterator[Profile]
     others = [workload for workload in SERVICES if workload != "auth"]
     async with recorders(certificates, Calls(), *others) as servers:
         endpoints = {"auth": (auth.served.target,)} | {name: (each.target,) for name, each in servers.items()}
-        async with running_gateway(certificates, endpoints, rate_limit_scale=0) as gateway:
+        async with running_gateway(certificates, endpoints, LEVIMESH_RATE_LIMIT_SCALE=0) as gateway:
             address = f"localhost:{gateway.settings.tls_port}"
             yield Profile(address, str(certificates / "ca.pem"), ADMIN, ADMIN_PASSWORD)
 

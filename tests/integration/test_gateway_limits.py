@@ -11,10 +11,12 @@ import grpc
 import pytest
 import pytest_asyncio
 from google.protobuf.duration_pb2 import Duration
-from google.rpc import error_details_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from gateway.contracts import SERVICES
+from levimesh.foreign.envoy.service.auth.v3 import external_auth_pb2
 from levimesh.foreign.envoy.service.ratelimit.v3 import rls_pb2
+from levimesh.foreign.envoy.type.v3 import http_status_pb2
 from levimesh.prediction.v1 import prediction_service_pb2 as pb
 from levimesh.prediction.v1 import prediction_service_pb2_grpc as pb_grpc
 from services.runtime.errors import DependencyUnavailable
@@ -66,16 +68,36 @@ class Counter:
         self.answer = rls_pb2.RateLimitResponse(overall_code=code, statuses=[status])
 
 
+@dataclass
+class Keys:
+    """Auth, to which no API key is known."""
+
+    asked: int = 0
+
+    async def check(self, _: Any) -> external_auth_pb2.CheckResponse:
+        self.asked += 1
+        denied = external_auth_pb2.DeniedHttpResponse(
+            status=http_status_pb2.HttpStatus(code=http_status_pb2.Unauthorized)
+        )
+        return external_auth_pb2.CheckResponse(
+            status=status_pb2.Status(code=code_pb2.UNAUTHENTICATED), denied_response=denied
+        )
+
+
 @asynccontextmanager
-async def counting_gateway(certificates: Path, calls: Calls, counter: Counter, scale: float) -> AsyncIterator[Gateway]:
+async def counting_gateway(
+    certificates: Path, calls: Calls, counter: Counter, scale: float, keys: Keys | None = None
+) -> AsyncIterator[Gateway]:
     async def stream_signals(_: Any) -> AsyncIterator[pb.StreamSignalsResponse]:
         for number in range(5):
             yield pb.StreamSignalsResponse(resume_token=str(number))
 
     answers: dict[str, Any] = {"ShouldRateLimit": counter.should_rate_limit, "StreamSignals": stream_signals}
+    if keys is not None:
+        answers["Check"] = keys.check
     async with recorders(certificates, calls, *SERVICES, **answers) as servers:
         endpoints = {workload: (served.target,) for workload, served in servers.items()}
-        async with running_gateway(certificates, endpoints, rate_limit_scale=scale) as running:
+        async with running_gateway(certificates, endpoints, LEVIMESH_RATE_LIMIT_SCALE=scale) as running:
             yield running
 
 
@@ -89,9 +111,14 @@ def counter() -> Counter:
     return Counter()
 
 
+@pytest.fixture(scope="module")
+def keys() -> Keys:
+    return Keys()
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def gateway(certificates: Path, calls: Calls, counter: Counter) -> AsyncIterator[Gateway]:
-    async with counting_gateway(certificates, calls, counter, A_TWENTIETH) as running:
+async def gateway(certificates: Path, calls: Calls, counter: Counter, keys: Keys) -> AsyncIterator[Gateway]:
+    async with counting_gateway(certificates, calls, counter, A_TWENTIETH, keys) as running:
         yield running
 
 
@@ -185,6 +212,36 @@ async def test_a_refusal_over_grpc_says_the_same(gateway: Gateway) -> None:
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert error_info(refused.value).reason == "ERROR_REASON_RATE_LIMITED"
     assert details_of(refused.value, error_details_pb2.RetryInfo).retry_delay == Duration(seconds=20)
+
+
+async def test_a_caller_has_no_more_calls_by_taking_both_ways_in(gateway: Gateway, calls: Calls) -> None:
+    user = next(users)
+    token = a_token("ROLE_TRADER", user_id=user)
+    async with gateway.channel() as channel:
+        for _ in range(2):
+            await pb_grpc.PredictionServiceStub(channel).Predict(
+                pb.PredictRequest(symbol="BTC-USDT@simex"), metadata=bearing(token)
+            )
+
+    assert await statuses(gateway, {"authorization": f"Bearer {token}"}, 3) == [200, 429, 429]
+    assert calls.methods == ["Predict"] * 3
+
+
+async def test_a_flood_of_wrong_api_keys_does_not_reach_auth(gateway: Gateway, keys: Keys) -> None:
+    allowed = 50  # a twentieth of 1000
+    keys_in_turn, found = (f"lm_{number}" for number in range(allowed + 9)), []
+    for key in keys_in_turn:
+        async with gateway.http.get("/v1/models", headers={"x-api-key": key}) as response:
+            found.append(response.status)
+    status, body, headers = await ask(gateway, "GET", "/v1/models", headers={"x-api-key": "lm_more"})
+
+    assert [*found, status] == [401] * allowed + [429] * 10
+    assert keys.asked == allowed
+    assert body["details"][0]["reason"] == "ERROR_REASON_RATE_LIMITED"
+    assert headers["retry-after"] == "1"
+    assert (await ask(gateway, "GET", "/v1/models", headers=somebody()))[0] == 200, "whoever has a token is let in"
+    async with gateway.http.get("/.well-known/openid-configuration", headers={"x-api-key": "lm_more"}) as public:
+        assert public.status == 200, "nobody is asked there"
 
 
 async def test_an_answer_says_how_many_calls_are_left(gateway: Gateway) -> None:

@@ -1,5 +1,6 @@
 """docker-compose.yml gives every process settings that it takes."""
 
+import base64
 import re
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from gateway.settings import GatewaySettings
 from services.auth.settings import AuthSettings
 from services.marketdata.settings import MarketDataSettings
 from services.prediction.settings import PredictionSettings
+from services.runtime.policy import RATE_LIMIT_SCALE
 from services.simex.settings import SimexSettings
 from services.stack.certificates import EDGE, WORKLOADS
 from services.trading.settings import TradingSettings
@@ -33,6 +35,12 @@ def secrets_of(name: str) -> set[str]:
     return {each if isinstance(each, str) else each["target"] for each in given}
 
 
+def variable_of(settings: type[BaseSettings], field: str) -> str:
+    """The variable that a setting is read from."""
+    alias = settings.model_fields[field].validation_alias
+    return alias if isinstance(alias, str) else f"{settings.model_config['env_prefix']}{field}".upper()
+
+
 def holders_of(volume: str) -> set[str]:
     services: dict[str, Any] = COMPOSE["services"]
     return {
@@ -45,11 +53,43 @@ def holders_of(volume: str) -> set[str]:
 @pytest.mark.parametrize("name", SETTINGS)
 def test_every_variable_is_a_setting_and_no_setting_is_missing(name: str) -> None:
     settings, given = SETTINGS[name], COMPOSE["services"][name]["environment"].keys() | secrets_of(name)
-    prefix = settings.model_config["env_prefix"]
-    known = {f"{prefix}{field}".upper(): field for field in settings.model_fields}
+    known = {variable_of(settings, field): field for field in settings.model_fields}
     assert given <= known.keys()
     required = {variable for variable, field in known.items() if settings.model_fields[field].is_required()}
     assert required <= given
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_process_starts_with_the_settings_that_it_is_given(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for secret in secrets_of(name):
+        (tmp_path / secret).write_bytes(base64.b64encode(bytes(32)))
+        (tmp_path / secret).chmod(0o600)
+    monkeypatch.setenv("LEVIMESH_SECRETS_DIR", str(tmp_path))
+    for variable, value in COMPOSE["services"][name]["environment"].items():
+        if value is not None:
+            monkeypatch.setenv(variable, value)
+
+    SETTINGS[name]()
+
+
+def test_who_checks_tokens_expects_the_issuer_that_auth_names_in_them() -> None:
+    issuers = {
+        COMPOSE["services"][name]["environment"].get(variable_of(settings, "token_issuer"))
+        for name, settings in SETTINGS.items()
+        if "token_issuer" in settings.model_fields
+    }
+    (port,) = COMPOSE["services"]["gateway"]["ports"]
+    assert issuers == {f"https://localhost:{port.split(':')[1]}"}, "clients find its description there"
+
+
+def test_who_limits_calls_and_who_tells_of_it_read_the_same_scale() -> None:
+    readers = {name for name, settings in SETTINGS.items() if "rate_limit_scale" in settings.model_fields}
+    assert readers == {"auth", "gateway-configuration"}
+    variables = {variable_of(SETTINGS[name], "rate_limit_scale") for name in readers}
+    assert variables == {RATE_LIMIT_SCALE}
+    assert all(RATE_LIMIT_SCALE in COMPOSE["services"][name]["environment"] for name in readers)
 
 
 @pytest.mark.parametrize("name", COMPOSE["services"])

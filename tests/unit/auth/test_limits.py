@@ -95,6 +95,15 @@ def test_a_load_test_may_call_more() -> None:
     assert Allowances(POLICIES, 0.01).of(SUBMIT, "standard").calls == 1
 
 
+async def test_without_limits_nothing_is_counted_and_none_are_told() -> None:
+    allowances, counter = Allowances(POLICIES, 0), Counter()
+    count, read = CountCall(allowances, counter), ReadLimits(allowances, counter)
+
+    assert {(await count(SUBMIT, "alice", "192.0.2.1", "standard"))[0] for _ in range(10)} == {True}
+    assert counter.taken == {}
+    assert await read("alice", "192.0.2.1", "standard", frozenset({"ROLE_TRADER"}), None) == []
+
+
 async def test_while_calls_cannot_be_counted_the_policy_decides() -> None:
     counter = Counter()
     counter.away = True

