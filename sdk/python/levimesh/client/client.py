@@ -34,7 +34,20 @@ from levimesh.client.service_config import repeatable_methods, service_config
 from levimesh.client.streams import resume
 from levimesh.client.tokens import AccessToken, TokenSource
 from levimesh.common.v1 import streaming_pb2
-from levimesh.marketdata.v1 import candle_pb2, marketdata_service_pb2, marketdata_service_pb2_grpc, trade_pb2
+from levimesh.marketdata.v1 import (
+    book_service_pb2,
+    book_service_pb2_grpc,
+    candle_pb2,
+    ingest_service_pb2,
+    ingest_service_pb2_grpc,
+    marketdata_service_pb2,
+    marketdata_service_pb2_grpc,
+    quality_service_pb2,
+    quality_service_pb2_grpc,
+    symbol_service_pb2,
+    symbol_service_pb2_grpc,
+    trade_pb2,
+)
 from levimesh.prediction.v1 import prediction_pb2, prediction_service_pb2, prediction_service_pb2_grpc
 from levimesh.trading.v1 import order_pb2, trading_service_pb2, trading_service_pb2_grpc
 
@@ -48,6 +61,10 @@ SERVICES = (
     oauth_service_pb2.DESCRIPTOR.services_by_name["OAuthService"],
     policy_service_pb2.DESCRIPTOR.services_by_name["PolicyService"],
     marketdata_service_pb2.DESCRIPTOR.services_by_name["MarketDataService"],
+    symbol_service_pb2.DESCRIPTOR.services_by_name["SymbolService"],
+    book_service_pb2.DESCRIPTOR.services_by_name["OrderBookService"],
+    quality_service_pb2.DESCRIPTOR.services_by_name["DataQualityService"],
+    ingest_service_pb2.DESCRIPTOR.services_by_name["IngestService"],
     prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"],
     trading_service_pb2.DESCRIPTOR.services_by_name["TradingService"],
 )
@@ -65,8 +82,8 @@ def log_gap(gap: streaming_pb2.Gap) -> None:
 class Client:
     """A connection to a mesh. Made by ``Client.connect``.
 
-    ``auth``, ``users``, ``api_keys``, ``oauth``, ``audit``, ``policy``, ``marketdata``, ``prediction`` and ``trading``
-    are the generated async stubs: every call carries an access token, gets the contract's deadline, and is retried
+    ``auth``, ``users``, ``api_keys``, ``oauth``, ``audit``, ``policy``, ``marketdata``, ``symbols``, ``books``,
+    ``quality``, ``ingest``, ``prediction`` and ``trading`` are the generated async stubs: every call carries an access token, gets the contract's deadline, and is retried
     where the contract says that this does no harm. The methods below are the streams, which go on after an interruption
     by themselves, and call ``on_gap`` when the mesh could not replay all that was missed. Whoever leaves one early
     closes it: ``async with aclosing(mesh.trades()) as trades``.
@@ -79,6 +96,10 @@ class Client:
     audit: "audit_service_pb2_grpc.AuditServiceAsyncStub"
     policy: "policy_service_pb2_grpc.PolicyServiceAsyncStub"
     marketdata: "marketdata_service_pb2_grpc.MarketDataServiceAsyncStub"
+    symbols: "symbol_service_pb2_grpc.SymbolServiceAsyncStub"
+    books: "book_service_pb2_grpc.OrderBookServiceAsyncStub"
+    quality: "quality_service_pb2_grpc.DataQualityServiceAsyncStub"
+    ingest: "ingest_service_pb2_grpc.IngestServiceAsyncStub"
     prediction: "prediction_service_pb2_grpc.PredictionServiceAsyncStub"
     trading: "trading_service_pb2_grpc.TradingServiceAsyncStub"
 
@@ -91,6 +112,10 @@ class Client:
         self.audit = audit_service_pb2_grpc.AuditServiceStub(channel)
         self.policy = policy_service_pb2_grpc.PolicyServiceStub(channel)
         self.marketdata = marketdata_service_pb2_grpc.MarketDataServiceStub(channel)
+        self.symbols = symbol_service_pb2_grpc.SymbolServiceStub(channel)
+        self.books = book_service_pb2_grpc.OrderBookServiceStub(channel)
+        self.quality = quality_service_pb2_grpc.DataQualityServiceStub(channel)
+        self.ingest = ingest_service_pb2_grpc.IngestServiceStub(channel)
         self.prediction = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         self.trading = trading_service_pb2_grpc.TradingServiceStub(channel)
 
