@@ -49,7 +49,10 @@ def run() -> None:
         configure("stack")
         logging.getLogger("alembic").setLevel(logging.WARNING)
         orphans.end(orphans.read(state.processes))
-        state.make_sockets()
+        try:
+            state.make_sockets()
+        except OSError as error:
+            sys.exit(str(error))
         asyncio.run(main(settings, state, memory))
 
 

@@ -1,6 +1,7 @@
 """Writing files so that no reader ever sees half of one, and no stranger a secret."""
 
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +16,15 @@ def write_private_together(files: Mapping[Path, bytes]) -> None:
     staged = {path: _stage(path, content) for path, content in files.items()}
     for path, new in staged.items():
         new.replace(path)
+
+
+def is_ours_alone(folder: Path) -> bool:
+    """Whether ``folder`` is a folder (no link to one) of this user, into which nobody else may look."""
+    try:
+        status = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
 
 
 def _stage(path: Path, content: bytes) -> Path:

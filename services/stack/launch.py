@@ -92,14 +92,14 @@ async def wait_until_ready(
         try:
             status = await control.ask(state.control_socket, "status")
         except control.NotRunning:
-            status = {"ready": False, "processes": [], "progress": []}
+            status = {"ready": False, "processes": [], "step": None, "progress": []}
         show(status)
         if status["ready"]:
             return status
         if (now := _movement(status)) != before:
             moved, before = clock(), now
         if any(process["hopeless"] for process in status["processes"]) or clock() - moved > patience:
-            raise StartFailed(_explain(status))
+            raise StartFailed(_explain(state, status))
         await asyncio.sleep(_POLL_SECONDS)
 
 
@@ -129,21 +129,38 @@ def _movement(status: Status) -> str:
     return repr(
         (
             [(process["name"], process["condition"]) for process in status["processes"]],
+            status["step"] and status["step"]["what"],
             [(step["what"], step["fraction"], step["note"]) for step in status["progress"]],
         )
     )
 
 
-def _explain(status: Status) -> str:
+def _explain(state: State, status: Status) -> str:
     lines = ["the mesh does not become ready:"]
+    if not status["processes"]:
+        lines += ["  its supervisor does not answer", *_end_of(_log(state))]
     for process in status["processes"]:
-        if process["condition"] != "ready":
-            log = Path(process["log"])
+        if process["condition"] != "ready" or process["problem"]:
             lines.append(f"  {process['name']} ({process['condition']}): {process['problem']}")
-            if error := last_error(log):
-                lines.append(indent(error, "    "))
-            lines.append(f"    its log: {log}")
+            lines += _end_of(Path(process["log"]))
+    if step := status["step"]:
+        lines.append(f"  {step['what']} does not succeed: {step['problem'] or 'it is not done yet'}")
+        lines += [f"    {each['what']}: {each['fraction']:.0%}, {each['note']}" for each in _undone(status)]
+        lines.append(f"    the supervisor's log: {_log(state)}")
+    lines.append(
+        "Mend that, and `levimesh up` goes on where it was left; `levimesh logs NAME` shows more, and "
+        "`levimesh up --patience SECONDS` waits longer."
+    )
     return "\n".join(lines)
+
+
+def _end_of(log: Path) -> list[str]:
+    error = last_error(log)
+    return [*([indent(error, "    ")] if error else []), f"    its log: {log}"]
+
+
+def _undone(status: Status) -> list[dict[str, Any]]:
+    return [step for step in status["progress"] if step["fraction"] < 1]
 
 
 def _log(state: State) -> Path:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from typing import Any
@@ -15,6 +15,7 @@ from services.runtime.workload import WorkloadFiles
 from services.stack import orphans
 from services.stack.bootstrap import create_admin, start_strategy
 from services.stack.certificates import Authority
+from services.stack.firsts import Firsts
 from services.stack.logs import rotate
 from services.stack.orphans import Running
 from services.stack.processes import Supervised
@@ -28,7 +29,6 @@ _log = logging.getLogger(__name__)
 
 _CHORES_SECONDS = 60.0
 _CERTIFICATES_SECONDS = 2.0
-_RETRY_SECONDS = 0.5
 _WHOLE_SECONDS = 15.0
 _HOPELESS_FAILURES = 4
 
@@ -40,6 +40,7 @@ class Mesh:
         self._settings = settings
         self._state = state
         self._memory = memory
+        self._firsts = Firsts(state, memory)
         self._started = time.time()
         self._seconds_to_ready = 0.0
         self._stopping = False
@@ -82,6 +83,7 @@ class Mesh:
             "gateway": f"https://localhost:{self._settings.gateway_port}",
             "plain": f"http://localhost:{self._settings.gateway_plain_port}",
             "processes": [_describe(each) for each in self._supervisor.all],
+            "step": asdict(self._firsts.now) if self._firsts.now else None,
             "progress": [asdict(step) for step in self._progress.steps],
         }
 
@@ -92,9 +94,10 @@ class Mesh:
 
     async def _settle(self) -> None:
         """Do what is done once, as soon as it can be."""
-        await self._once("admin", ["auth"], self._create_admin)
-        await self._once("history", [], self._fill)
-        await self._once("strategy", [each.process.name for each in self._supervisor.all], self._start_strategy)
+        await self._firsts.once("admin", self._create_admin, self._supervisor["auth"].is_ready)
+        await self._firsts.once("history", self._fill)
+        everything = [each.is_ready for each in self._supervisor.all]
+        await self._firsts.once("strategy", self._start_strategy, *everything)
         await self._supervisor.wait_until_ready()
         # What a service can do without for a while, such as its feed, follows within seconds if its source is there.
         with suppress(TimeoutError):
@@ -102,19 +105,6 @@ class Mesh:
                 await self._supervisor.wait_until_whole()
         self._seconds_to_ready = time.time() - self._started
         _log.info("the mesh is ready", extra={"seconds": round(self._seconds_to_ready, 1)})
-
-    async def _once(self, what: str, needs: list[str], work: Callable[[], Awaitable[None]]) -> None:
-        while what not in self._memory.done:
-            for name in needs:
-                await self._supervisor[name].is_ready.wait()
-            try:
-                await work()
-            except Exception as error:  # noqa: BLE001 - it is tried until it is done
-                _log.warning("cannot be done yet", extra={"what": what, "error": str(error)})
-                await asyncio.sleep(_RETRY_SECONDS)
-            else:
-                self._memory = self._memory.with_done(what)
-                self._memory.save(self._state)
 
     async def _create_admin(self) -> None:
         await create_admin(self._state, self._settings.target("auth"), self._files)

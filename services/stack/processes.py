@@ -201,6 +201,7 @@ class Supervised:
     async def _end_child(self) -> None:
         child = self._child
         if child is None or child.returncode is not None:
+            self.is_ready.clear()  # of one that is dead already it may not have been noticed yet
             return
         self._told_to_end = True
         self._become(Condition.STOPPING)

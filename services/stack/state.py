@@ -7,10 +7,11 @@ import os
 import secrets
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from services.stack.files import write_private
+from services.stack.files import is_ours_alone, write_private
 from services.stack.settings import SERVICES
 
 _LONGEST_SOCKET_FOLDER = 90  # the kernel takes 107 bytes for a socket's whole path
@@ -81,10 +82,13 @@ class State:
         return self.sockets / "control.sock"
 
     def make_sockets(self) -> None:
-        """Make the folder of the sockets. Raises PermissionError when somebody else has made it."""
-        self.sockets.mkdir(mode=0o700, exist_ok=True)
-        if self.sockets.stat().st_uid != os.getuid():
-            raise PermissionError(f"{self.sockets} belongs to somebody else; use a shorter path with --state")
+        """Make the folder of the sockets. Raises PermissionError when others could have put something there."""
+        with suppress(FileExistsError):
+            self.sockets.mkdir(mode=0o700)
+        if not is_ours_alone(self.sockets):
+            raise PermissionError(
+                f"{self.sockets} is no folder that is yours alone; remove it, or use a shorter path with --state"
+            )
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@ import fcntl
 import socket
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +101,73 @@ async def test_a_start_that_fails_ends_no_mesh_that_somebody_else_has_started(tm
             await asyncio.wait_for(launch.abandon(state, an_ended_process() if started else None), 10)
 
     assert told == []
+
+
+@asynccontextmanager
+async def a_supervisor(state: State, **status: Any) -> AsyncIterator[None]:
+    """One that says this of its mesh."""
+    state.make()
+    state.make_sockets()
+    said = {"ready": False, "processes": [], "step": None, "progress": [], **status}
+
+    async def answer() -> dict[str, Any]:
+        return said
+
+    async with control.serving(state.control_socket, {"status": answer}, ()):
+        yield
+
+
+def a_process(name: str, condition: str, problem: str, log: Path) -> dict[str, Any]:
+    return {"name": name, "condition": condition, "problem": problem, "hopeless": False, "log": str(log)}
+
+
+async def explanation(state: State) -> str:
+    with pytest.raises(launch.StartFailed) as failed:
+        async with asyncio.timeout(10):
+            await launch.wait_until_ready(state, None, lambda _: None, 0.2)
+    return str(failed.value)
+
+
+async def test_a_start_that_fails_says_which_step_does_not_succeed_and_why(tmp_path: Path) -> None:
+    state, step = State.at(tmp_path), {"what": "starting the strategy", "problem": "no such strategy [NOT_FOUND]"}
+    ready = a_process("auth", "ready", "", tmp_path / "auth.log")
+    async with a_supervisor(state, processes=[ready], step=step):
+        said = await explanation(state)
+
+    assert "starting the strategy does not succeed: no such strategy [NOT_FOUND]" in said
+    assert str(state.logs / "stack.log") in said
+    assert "auth" not in said, "nothing is wrong with that"
+    assert "`levimesh up` goes on" in said
+
+
+async def test_a_start_that_fails_shows_the_last_error_of_a_process(tmp_path: Path) -> None:
+    log = tmp_path / "auth.log"
+    log.write_text('{"level": "ERROR", "message": "AUTH_PORT is not a number"}\n')
+    state, process = State.at(tmp_path), a_process("auth", "restarting", "ended with exit code 1", log)
+    async with a_supervisor(state, processes=[process]):
+        said = await explanation(state)
+
+    assert f"auth (restarting): ended with exit code 1\n    AUTH_PORT is not a number\n    its log: {log}" in said
+
+
+async def test_a_start_that_fails_shows_how_far_history_and_model_are(tmp_path: Path) -> None:
+    state, step = State.at(tmp_path), {"what": "filling the history", "problem": ""}
+    progress = [
+        {"what": "history BTC 1m", "fraction": 0.4, "note": "400 candles"},
+        {"what": "history ETH 1m", "fraction": 1.0, "note": "1,000 candles"},
+    ]
+    async with a_supervisor(state, processes=[a_process("auth", "ready", "", tmp_path)], step=step, progress=progress):
+        said = await explanation(state)
+
+    assert "filling the history does not succeed: it is not done yet\n    history BTC 1m: 40%, 400 candles" in said
+    assert "ETH" not in said
+
+
+async def test_a_supervisor_that_says_nothing_is_named_with_its_log(tmp_path: Path) -> None:
+    state = State.at(tmp_path)
+    state.logs.mkdir()
+    (state.logs / "stack.log").write_text("OSError: the disk is full\n")
+
+    said = await explanation(state)
+
+    assert "its supervisor does not answer\n    OSError: the disk is full" in said

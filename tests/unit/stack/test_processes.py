@@ -28,6 +28,13 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
+async def until_at_once(condition: Callable[[], object]) -> None:
+    """As soon as it is so, before anybody else may notice."""
+    async with asyncio.timeout(SECONDS):
+        while not condition():  # noqa: ASYNC110 - see above
+            await asyncio.sleep(0)
+
+
 def python(folder: Path, name: str, program: str = SLEEP, **options: object) -> Process:
     """A process that runs ``program``; it is ready at once unless ``options`` say otherwise."""
     given: dict[str, object] = {"environment": {}, "ready": at_once, **options}
@@ -142,6 +149,21 @@ async def test_what_a_ready_process_lacks_is_told(tmp_path: Path) -> None:
 
         assert stack.are_ready
         assert stack["process"].problem == "serves without feed"
+
+
+async def test_a_restart_of_a_process_that_has_just_died_is_answered_when_its_successor_is_ready(
+    tmp_path: Path,
+) -> None:
+    async with running(python(tmp_path, "victim")) as stack:
+        victim = await ready(stack["victim"])
+        child = stack["victim"]._child
+        assert child is not None
+
+        os.kill(victim, signal.SIGKILL)
+        await until_at_once(lambda: child.returncode is not None)
+        await stack["victim"].restart()
+
+        assert stack["victim"].pid not in {victim, None}
 
 
 async def test_a_restart_drains_and_gives_a_new_process_that_is_ready(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 import base64
 from pathlib import Path
 
+import pytest
+
 from services.stack.state import Memory, Secrets, State
 
 
@@ -54,3 +56,27 @@ def test_sockets_move_out_of_a_state_folder_whose_path_is_too_long_for_them(tmp_
     assert len(str(long.control_socket)) < 107
     assert long.sockets == State.at(long.path).sockets
     assert long.sockets != State.at(tmp_path / ("y" * 100)).sockets
+
+
+@pytest.mark.parametrize("kind", ["open to others", "a link", "a file"])
+def test_a_folder_of_sockets_that_others_may_have_made_is_not_used(tmp_path: Path, kind: str) -> None:
+    state = State.at(tmp_path)
+    if kind == "open to others":
+        state.sockets.mkdir()
+        state.sockets.chmod(0o770)
+    elif kind == "a link":
+        (tmp_path / "elsewhere").mkdir(mode=0o700)
+        state.sockets.symlink_to(tmp_path / "elsewhere")
+    else:
+        state.sockets.touch(mode=0o600)
+
+    with pytest.raises(PermissionError, match=f"{state.sockets} is no folder that is yours alone"):
+        state.make_sockets()
+
+
+def test_a_folder_of_sockets_is_used_again(tmp_path: Path) -> None:
+    state = State.at(tmp_path)
+    state.make_sockets()
+    state.make_sockets()
+
+    assert state.sockets.stat().st_mode & 0o777 == 0o700
