@@ -144,7 +144,8 @@ def _explain(state: State, status: Status) -> str:
             lines.append(f"  {process['name']} ({process['condition']}): {process['problem']}")
             lines += _end_of(Path(process["log"]))
     if step := status["step"]:
-        lines.append(f"  {step['what']} does not succeed: {step['problem'] or 'it is not done yet'}")
+        why = f"does not succeed: {step['problem']}" if step["problem"] else "is not done yet"
+        lines.append(f"  {step['what']} {why}")
         lines += [f"    {each['what']}: {each['fraction']:.0%}, {each['note']}" for each in _undone(status)]
         lines.append(f"    the supervisor's log: {_log(state)}")
     lines.append(

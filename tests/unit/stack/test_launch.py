@@ -159,7 +159,7 @@ async def test_a_start_that_fails_shows_how_far_history_and_model_are(tmp_path: 
     async with a_supervisor(state, processes=[a_process("auth", "ready", "", tmp_path)], step=step, progress=progress):
         said = await explanation(state)
 
-    assert "filling the history does not succeed: it is not done yet\n    history BTC 1m: 40%, 400 candles" in said
+    assert "filling the history is not done yet\n    history BTC 1m: 40%, 400 candles" in said
     assert "ETH" not in said
 
 
