@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
 from google.protobuf.descriptor import ServiceDescriptor
@@ -14,6 +16,7 @@ from services.auth.adapters.api_keys import SqlApiKeys
 from services.auth.adapters.key_alarms import AuditedAlarms
 from services.auth.adapters.limits import open_call_counter
 from services.auth.adapters.recent_keys import KeysInTurn, LazyUses, RecentKeys
+from services.auth.background import TIDY_EVERY, repeat
 from services.auth.ports.sessions import Tokens
 from services.auth.ports.users import Users
 from services.auth.servicers.api_keys import ApiKeyServicer, ApiKeyUseCases
@@ -24,6 +27,7 @@ from services.auth.use_cases.api_keys import (
     AuthenticateApiKey,
     CreateApiKey,
     ExchangeApiKey,
+    ForgetApiKeys,
     ListApiKeys,
     RevokeApiKey,
     RotateApiKey,
@@ -69,7 +73,7 @@ async def open_edge(
     allowances = Allowances(limited, settings.rate_limit_scale)
     async with open_call_counter(settings.redis_url) as counter:
         use_cases = ApiKeyUseCases(
-            create=CreateApiKey(keys, users, now, new_id),
+            create=CreateApiKey(keys, users, now, new_id, settings.api_keys_per_user),
             list=ListApiKeys(keys),
             rotate=RotateApiKey(keys, now),
             revoke=RevokeApiKey(keys, now),
@@ -82,8 +86,13 @@ async def open_edge(
             ),
             contracts.RATE_LIMIT_SERVICE: RateLimitServicer(CountCall(allowances, counter)),
         }
+        forget = ForgetApiKeys(keys, timedelta(days=settings.api_key_retention_days), now)
+        background: dict[str, Callable[[], Awaitable[None]]] = {
+            "uses of API keys": uses.keep_writing,
+            "tidying of API keys": partial(repeat, forget, TIDY_EVERY),
+        }
         try:
-            yield Edge(servicers, authenticate, counter.ping, {"uses of API keys": uses.keep_writing})
+            yield Edge(servicers, authenticate, counter.ping, background)
         finally:
             await uses.try_to_write()
 

@@ -189,6 +189,15 @@ class ApiKeyNotFound(NotFound):
         super().__init__(f"there is no API key {key_id}, or it has ended", key_id=key_id)
 
 
+class TooManyApiKeys(FailedPrecondition):
+    """The user has as many keys as one may have."""
+
+    reason = "TOO_MANY_API_KEYS"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"you have {most} API keys, and may not have more; revoke one first", most=str(most))
+
+
 class GrantNotAllowed(PermissionDenied):
     """A key would have what its owner does not have."""
 

@@ -111,7 +111,7 @@ def session_parts(
         retry=timedelta(seconds=settings.refresh_retry_seconds),
         race=timedelta(seconds=settings.refresh_race_seconds),
     )
-    kept = SqlSessions(engine, audit, answers_kept=rules.retry)
+    kept = SqlSessions(engine, audit, answers_kept=rules.retry, most=settings.sessions_per_user)
     revocations = SqlRevocations(engine, timedelta(seconds=settings.token_lifetime_seconds))
     refresh_tokens = RandomRefreshTokens()
     authenticate = Authenticate(people.prove_password, people.second_factors, people.guard)

@@ -36,12 +36,18 @@ class AuthSettings(ServiceSettings):
     """A session that is not refreshed for so long ends."""
     session_days: float = Field(default=90, gt=0)
     """After so long a user has to log in again."""
+    sessions_per_user: int = Field(default=100, ge=1)
+    """A login beyond ends the oldest session of the user."""
     refresh_retry_seconds: float = Field(default=30, ge=0)
     """For so long a retry of a refresh gets the same answer."""
     refresh_race_seconds: float = Field(default=2, ge=0)
     """A second use of a refresh token so soon after the first is refused, and does not end the session."""
     token_lifetime_seconds: int = Field(default=300, ge=1, le=3600)
     """How long an access token is good for."""
+    api_keys_per_user: int = Field(default=50, ge=1)
+    """How many API keys a user may have that have not ended."""
+    api_key_retention_days: float = Field(default=30, ge=0)
+    """For so long after its end an API key is listed."""
     password_workers: int = Field(default=2, gt=0)
     """How many passwords are hashed at a time; each takes one thread and 19 MiB for about 20 ms."""
     password_queue: int = Field(default=64, ge=0)

@@ -24,7 +24,8 @@ from tests.audit import RememberedAudit
 NOON = datetime(2024, 8, 9, 12, tzinfo=UTC)
 A_MINUTE = timedelta(minutes=1)
 RULES = SessionRules(timedelta(days=14), timedelta(days=90), timedelta(seconds=30), timedelta(seconds=2))
-ANN = "6f1c1f0e-0000-4000-8000-00000000000a"
+MOST = 8
+ANN, BOB = "6f1c1f0e-0000-4000-8000-00000000000a", "6f1c1f0e-0000-4000-8000-00000000000b"
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ async def engine(database_url: Callable[[str], str]) -> AsyncIterator[AsyncEngin
 
 @pytest.fixture
 def sessions(engine: AsyncEngine) -> SqlSessions:
-    return SqlSessions(engine, RememberedAudit(), answers_kept=RULES.retry)
+    return SqlSessions(engine, RememberedAudit(), answers_kept=RULES.retry, most=MOST)
 
 
 def a_session(at: datetime = NOON) -> Session:
@@ -102,6 +103,59 @@ async def test_of_all_sessions_one_can_be_spared(sessions: SqlSessions, engine: 
     assert await sessions.active_of_user(ANN, NOON, None, 10) == [mine]
     listed = await SqlRevocations(engine, A_MINUTE).current()
     assert listed == {session.session_id for session in others}
+
+
+async def test_a_session_beyond_the_limit_ends_the_oldest_and_nobody_elses(
+    sessions: SqlSessions, engine: AsyncEngine
+) -> None:
+    bob = replace(a_session(NOON - A_MINUTE), user_id=BOB)
+    await SqlUsers(engine).add(Account(User(BOB, "bob", frozenset({Role.TRADER}), NOON), "hash"))
+    await sessions.begin(bob, b"bob", NOON)
+    begun = [a_session(NOON + each * A_MINUTE) for each in range(MOST + 2)]
+    for session in begun[:MOST]:
+        await sessions.begin(session, session.session_id.encode(), NOON)
+    ended = begun[5]
+    await sessions.end(ended.session_id, ANN, NOON)
+
+    for session in begun[MOST:]:
+        await sessions.begin(session, session.session_id.encode(), NOON)
+
+    later = NOON + 20 * A_MINUTE
+    kept = [session for session in begun[1:] if session is not ended]
+    assert await sessions.active_of_user(ANN, later, None, 99) == kept[::-1]
+    assert await SqlRevocations(engine, A_MINUTE).current() == {begun[0].session_id, ended.session_id}
+    assert await sessions.active_of_user(BOB, later, None, 99) == [bob]
+
+
+async def test_of_sessions_that_begin_at_once_no_more_stay_than_one_may_have(sessions: SqlSessions) -> None:
+    begun = [a_session(NOON + each * A_MINUTE) for each in range(3 * MOST)]
+
+    await asyncio.gather(*(sessions.begin(each, each.session_id.encode(), NOON) for each in begun))
+
+    assert len(await sessions.active_of_user(ANN, NOON + 60 * A_MINUTE, None, 99)) == MOST
+
+
+async def test_a_used_token_is_forgotten_once_it_has_expired_itself(sessions: SqlSessions, engine: AsyncEngine) -> None:
+    session = a_session()
+    await sessions.begin(session, b"0", NOON)
+    for day in range(3):
+        now = NOON + timedelta(days=day)
+        async with sessions.present(str(day).encode()) as presented:
+            assert presented is not None
+            session = session.renewed(now, RULES)
+            await presented.exchange(Exchange(now, str(uuid4()), b""), str(day + 1).encode(), session)
+
+    # The first is good until 14 days after the login, and so is the second, which the refresh at once gave.
+    await sessions.forget(NOON + timedelta(days=14))
+    assert await count(engine, "refresh_tokens") == 4
+    await sessions.forget(NOON + timedelta(days=14, seconds=1))
+    assert await count(engine, "refresh_tokens") == 2
+    async with sessions.present(b"2") as presented:
+        assert presented is not None
+        assert presented.token.exchange is not None, "who uses it again ends the session"
+    await sessions.forget(NOON + timedelta(days=15, seconds=1))
+    assert await count(engine, "refresh_tokens WHERE use_time IS NULL") == 1
+    assert await sessions.active_of_user(ANN, NOON + timedelta(days=15), None, 9) == [session]
 
 
 async def test_what_is_of_no_use_any_more_is_forgotten(sessions: SqlSessions, engine: AsyncEngine) -> None:

@@ -183,6 +183,18 @@ async def test_a_later_second_use_ends_the_session_everywhere(
     assert (reuse.actor, reuse.session_id) == (login.user.user_id, login.session_id)
 
 
+async def test_a_used_token_that_has_expired_itself_ends_nothing(auth: RunningAuth, clock: SetClock) -> None:
+    """Whether it was used is known no longer than it was good for."""
+    gateway, login = auth.as_workload("gateway"), await auth.begin_session()
+    clock.move(days=10)
+    renewed = await gateway.RefreshSession(refresh(login.refresh_token))
+    clock.move(days=4)
+
+    assert await refusal_of(gateway.RefreshSession(refresh(login.refresh_token))) == "REFRESH_TOKEN_INVALID"
+
+    assert await gateway.RefreshSession(refresh(renewed.refresh_token))
+
+
 async def test_of_a_hundred_uses_of_one_token_one_wins_and_the_session_lives(
     auth: RunningAuth, elsewhere: Served, clock: SetClock
 ) -> None:

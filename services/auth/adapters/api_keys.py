@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, insert, select, tuple_, update
+from sqlalchemy import Row, func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.auth.adapters.purging import purge
 from services.auth.adapters.revocations import revoke
-from services.auth.adapters.tables import api_keys
+from services.auth.adapters.tables import api_keys, one_at_a_time
 from services.auth.domain.api_keys import ApiKey, StoredKey
 from services.auth.domain.tokens import Scope
 from services.auth.domain.users import RateTier
@@ -24,9 +25,18 @@ class SqlApiKeys:
         self._engine = engine
         self._users = users
 
-    async def add(self, key: ApiKey, secret_hash: bytes) -> None:
+    async def add(self, key: ApiKey, secret_hash: bytes, most: int) -> bool:
+        not_ended = (api_keys.c.revoke_time.is_(None), api_keys.c.expire_time > key.create_time)
+        theirs = select(func.count()).select_from(api_keys).where(api_keys.c.user_id == key.user_id, *not_ended)
         async with self._engine.begin() as connection:
+            await one_at_a_time(connection, f"auth api keys of {key.user_id}")
+            if (await connection.execute(theirs)).scalar_one() >= most:
+                return False
             await connection.execute(insert(api_keys).values({**_row(key), "secret_hash": secret_hash}))
+            return True
+
+    async def forget(self, ended_before: datetime) -> None:
+        await purge(self._engine, api_keys, func.least(api_keys.c.revoke_time, api_keys.c.expire_time) < ended_before)
 
     async def find(self, prefix: str) -> StoredKey | None:
         """The key whose secrets begin with ``prefix``, and its owner."""

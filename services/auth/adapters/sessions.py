@@ -5,9 +5,10 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, Update, delete, exists, func, insert, select, tuple_, update
+from sqlalchemy import Row, Select, Update, exists, func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from services.auth.adapters.purging import purge
 from services.auth.adapters.revocations import revoke
 from services.auth.adapters.tables import refresh_tokens, sessions, users
 from services.auth.adapters.users import select_users, user_of
@@ -25,20 +26,31 @@ _AT_ANOTHER_ISSUER = ~exists().where(refresh_tokens.c.session_id == sessions.c.s
 class SqlSessions:
     """The tables ``auth.sessions`` and ``auth.refresh_tokens``."""
 
-    def __init__(self, engine: AsyncEngine, audit: AuditLog, *, answers_kept: timedelta) -> None:
+    def __init__(self, engine: AsyncEngine, audit: AuditLog, *, answers_kept: timedelta, most: int) -> None:
         self._engine = engine
         self._audit = audit
         self._answers_kept = answers_kept
+        self._most = most
 
     async def begin(self, session: Session, fingerprint: bytes, proved: datetime) -> bool:
         its_user = select(users.c.sessions_end_time).where(users.c.user_id == session.user_id)
         async with self._engine.begin() as connection:
-            row = (await connection.execute(its_user.with_for_update(read=True))).one_or_none()
+            row = (await connection.execute(its_user.with_for_update(key_share=True))).one_or_none()
             if row is None or (row.sessions_end_time is not None and row.sessions_end_time > proved):
                 return False
             await connection.execute(insert(sessions).values(_row(session)))
-            await _add_token(connection, fingerprint, session.session_id)
+            await _add_token(connection, fingerprint, session)
+            await self._end_oldest(connection, session)
             return True
+
+    async def _end_oldest(self, connection: AsyncConnection, begun: Session) -> None:
+        """End those of the user of ``begun`` that are too many with it."""
+        active = (_NOT_ENDED, sessions.c.expire_time > begun.create_time, ~_AT_ANOTHER_ISSUER)
+        theirs = select(sessions.c.session_id).where(sessions.c.user_id == begun.user_id, *active)
+        # Whatever the clocks of replicas say, not the one that has just begun.
+        newest_first = (sessions.c.session_id != begun.session_id, sessions.c.create_time.desc())
+        too_many = theirs.order_by(*newest_first).offset(self._most)
+        await _end(connection, update(sessions).where(sessions.c.session_id.in_(too_many)), begun.create_time)
 
     @asynccontextmanager
     async def present(self, fingerprint: bytes) -> "AsyncIterator[PresentedInSql | None]":
@@ -79,9 +91,10 @@ class SqlSessions:
         long_ago = now - _KEPT_AFTER_ITS_END
         async with self._engine.begin() as connection:
             await connection.execute(update(refresh_tokens).where(*too_late).values(answer=None))
-        async with self._engine.begin() as connection:
-            expired, ended = sessions.c.expire_time < long_ago, sessions.c.end_time < long_ago
-            await connection.execute(delete(sessions).where(expired | (ended & ~_AT_ANOTHER_ISSUER)))
+        expired, ended = sessions.c.expire_time < long_ago, sessions.c.end_time < long_ago
+        await purge(self._engine, sessions, expired | (ended & ~_AT_ANOTHER_ISSUER))
+        used = refresh_tokens.c.use_time.is_not(None)
+        await purge(self._engine, refresh_tokens, used, refresh_tokens.c.expire_time < now)
 
 
 class PresentedInSql:
@@ -102,7 +115,7 @@ class PresentedInSql:
         await self._connection.execute(
             used.values(use_time=exchange.time, request_id=exchange.request_id, answer=exchange.answer)
         )
-        await _add_token(self._connection, successor, session.session_id)
+        await _add_token(self._connection, successor, session)
         await self._connection.execute(
             renewed.values(refresh_time=session.refresh_time, expire_time=session.expire_time)
         )
@@ -121,7 +134,10 @@ class PresentedInSql:
 
 
 async def _present(connection: AsyncConnection, audit: AuditLog, fingerprint: bytes) -> PresentedInSql | None:
-    both = select(refresh_tokens, sessions).join(sessions, refresh_tokens.c.session_id == sessions.c.session_id)
+    its_own = (refresh_tokens.c[name] for name in ("fingerprint", "use_time", "request_id", "answer"))
+    until = refresh_tokens.c.expire_time.label("token_expire_time")
+    both: Select[Any] = select(*its_own, until, sessions)
+    both = both.join(sessions, refresh_tokens.c.session_id == sessions.c.session_id)
     this_one = both.where(refresh_tokens.c.fingerprint == fingerprint).with_for_update(of=[refresh_tokens, sessions])
     row = (await connection.execute(this_one)).one_or_none()
     if row is None:
@@ -131,11 +147,14 @@ async def _present(connection: AsyncConnection, audit: AuditLog, fingerprint: by
     if user is None:
         return None
     exchange = None if row.use_time is None else Exchange(row.use_time, row.request_id, row.answer)
-    return PresentedInSql(connection, audit, RefreshToken(fingerprint, exchange), session_of(row), user_of(user))
+    token = RefreshToken(fingerprint, row.token_expire_time, exchange)
+    return PresentedInSql(connection, audit, token, session_of(row), user_of(user))
 
 
-async def _add_token(connection: AsyncConnection, fingerprint: bytes, session_id: str) -> None:
-    await connection.execute(insert(refresh_tokens).values(fingerprint=fingerprint, session_id=session_id))
+async def _add_token(connection: AsyncConnection, fingerprint: bytes, session: Session) -> None:
+    """The next refresh token of ``session``, which is good as long as that is unless it is renewed."""
+    row = {"fingerprint": fingerprint, "session_id": session.session_id, "expire_time": session.expire_time}
+    await connection.execute(insert(refresh_tokens).values(row))
 
 
 async def _end(connection: AsyncConnection, these: Update, now: datetime) -> int:

@@ -54,6 +54,7 @@ refresh_tokens = Table(
     Column("use_time", DateTime(timezone=True)),
     Column("request_id", Uuid(as_uuid=False)),
     Column("answer", LargeBinary),
+    Column("expire_time", DateTime(timezone=True), nullable=False),
 )
 
 revocations = Table(

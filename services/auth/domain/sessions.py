@@ -87,6 +87,8 @@ class RefreshToken:
     """A refresh token as it is kept: by its fingerprint."""
 
     fingerprint: bytes
+    expire_time: datetime
+    """When its session would have expired without it. Later it is worth nothing, and so is knowing that it was used."""
     exchange: Exchange | None = None
 
     def use(self, request_id: str, now: datetime, rules: SessionRules) -> Use:

@@ -17,8 +17,14 @@ class OpenKeys(Protocol):
 class ApiKeys(Protocol):
     """Where keys are kept."""
 
-    async def add(self, key: ApiKey, secret_hash: bytes) -> None:
-        """Keep a new key."""
+    async def add(self, key: ApiKey, secret_hash: bytes, most: int) -> bool:
+        """Keep a new key, unless its user has ``most`` that have not ended; says whether it was kept.
+
+        Of several at once no more are.
+        """
+
+    async def forget(self, ended_before: datetime) -> None:
+        """Remove keys that ended before then."""
 
     async def of_user(self, user_id: str, after: tuple[datetime, str] | None, limit: int) -> Sequence[ApiKey]:
         """At most ``limit`` keys of a user by time and id, the newest first, those after ``after``."""

@@ -52,7 +52,8 @@ class Sessions(Protocol):
     """Where sessions are kept. To end one is also to list it as revoked."""
 
     async def begin(self, session: Session, fingerprint: bytes, proved: datetime) -> bool:
-        """Keep a new session with its first refresh token; says whether it was kept.
+        """Keep a new session with its first refresh token, and end the user's oldest where they are too many; says
+        whether it was kept.
 
         It is not when the user's sessions were ended after ``proved``, the time of what the user proved to begin one:
         the password, for example, may be another one by now.
@@ -73,7 +74,8 @@ class Sessions(Protocol):
         """At most ``limit`` active sessions by time and id, the newest first, those after ``after``."""
 
     async def forget(self, now: datetime) -> None:
-        """Remove what is of no use any more: sessions that ended long ago, answers too old for a retry."""
+        """Remove what is of no use any more: sessions that ended long ago, used tokens that have expired themselves,
+        answers too old for a retry."""
 
 
 class Revocations(Protocol):

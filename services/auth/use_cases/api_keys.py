@@ -17,7 +17,7 @@ from services.auth.domain.api_keys import (
 )
 from services.auth.domain.tokens import AccessToken, Grant, Scope
 from services.auth.domain.users import RateTier
-from services.auth.errors import AddressNotAllowed, ApiKeyInvalid, ApiKeyNotFound, UserNotFound
+from services.auth.errors import AddressNotAllowed, ApiKeyInvalid, ApiKeyNotFound, TooManyApiKeys, UserNotFound
 from services.auth.ports.api_keys import ApiKeys, KeyAlarms, KeyUses, OpenKeys
 from services.auth.ports.sessions import Tokens
 from services.auth.ports.users import Users
@@ -39,10 +39,12 @@ class CreateApiKey:
         users: Users,
         now: Clock,
         new_id: Callable[[], UUID],
+        most: int,
         random_bytes: RandomBytes = secrets.token_bytes,
     ) -> None:
         self._keys = keys
         self._users = users
+        self._most = most
         self._now = now
         self._new_id = new_id
         self._random_bytes = random_bytes
@@ -56,7 +58,7 @@ class CreateApiKey:
         tier: RateTier | None,
         lifetime: timedelta | None,
     ) -> tuple[ApiKey, str]:
-        """The key and its secret. Raises GrantNotAllowed."""
+        """The key and its secret. Raises GrantNotAllowed and TooManyApiKeys."""
         owner = await self._users.by_id(owner_id)
         if owner is None:
             raise UserNotFound(owner_id)
@@ -74,7 +76,8 @@ class CreateApiKey:
             expire_time=now + (lifetime or LIFETIME),
         )
         secret = new_secret(key.prefix, self._random_bytes)
-        await self._keys.add(key, hash_of(secret))
+        if not await self._keys.add(key, hash_of(secret), self._most):
+            raise TooManyApiKeys(self._most)
         return key, secret
 
 
@@ -123,6 +126,18 @@ class RevokeApiKey:
         """End a key of ``owner_id``, or of anybody without one. Raises ApiKeyNotFound."""
         if not await self._keys.revoke(key_id, owner_id, self._now()):
             raise ApiKeyNotFound(key_id)
+
+
+class ForgetApiKeys:
+    """Remove keys that ended so long ago that nobody looks for them any more."""
+
+    def __init__(self, keys: ApiKeys, kept: timedelta, now: Clock) -> None:
+        self._keys = keys
+        self._kept = kept
+        self._now = now
+
+    async def __call__(self) -> None:
+        await self._keys.forget(self._now() - self._kept)
 
 
 class AuthenticateApiKey:

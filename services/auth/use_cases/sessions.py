@@ -121,6 +121,8 @@ class RefreshSession:
             now = self._now()
             if presented is None or not presented.session.is_active(now) or presented.user.disabled:
                 raise RefreshTokenInvalid
+            if now >= presented.token.expire_time:
+                raise RefreshTokenInvalid
             session = presented.session
             tell_audit(actor=session.user_id, session_id=session.session_id)
             use = presented.token.use(request_id, now, self._rules)

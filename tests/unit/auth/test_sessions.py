@@ -13,15 +13,16 @@ NOON = datetime(2024, 8, 9, 12, tzinfo=UTC)
 RULES = SessionRules(
     idle=timedelta(days=14), longest=timedelta(days=90), retry=timedelta(seconds=30), race=timedelta(seconds=2)
 )
-USED = RefreshToken(b"", Exchange(NOON, "first", b"answer"))
-WITHOUT_ANSWER = RefreshToken(b"", Exchange(NOON, "first", None))
+LATER = NOON + timedelta(days=14)
+USED = RefreshToken(b"", LATER, Exchange(NOON, "first", b"answer"))
+WITHOUT_ANSWER = RefreshToken(b"", LATER, Exchange(NOON, "first", None))
 AN_ANSWER = SessionTokens("a session", AccessToken("header.claims.signature", 300), "lmr_next", NOON)
 
 
 @pytest.mark.parametrize(
     ("token", "request_id", "after", "use"),
     [
-        pytest.param(RefreshToken(b""), "first", 0, Use.FIRST, id="never used"),
+        pytest.param(RefreshToken(b"", LATER), "first", 0, Use.FIRST, id="never used"),
         pytest.param(USED, "first", 0, Use.RETRY, id="at once"),
         pytest.param(USED, "first", 30, Use.RETRY, id="at the last moment"),
         pytest.param(USED, "first", 30.001, Use.REUSE, id="too late for a retry"),

@@ -65,14 +65,17 @@ class ApiKeyServiceServicer:
         """CreateApiKey makes a key for the caller. Its secret is shown this once.
 
         A retry makes another key; revoke the one whose secret was lost.
-        Errors: PERMISSION_DENIED (ERROR_REASON_GRANT_NOT_ALLOWED) for a scope or a rate tier that the caller does not have.
+        Errors: PERMISSION_DENIED (ERROR_REASON_GRANT_NOT_ALLOWED) for a scope or a rate tier that the caller does not have;
+        FAILED_PRECONDITION (ERROR_REASON_TOO_MANY_API_KEYS): a user may have so many that have not ended, 50 unless the settings
+        say otherwise.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListApiKeys(self, request, context):
-        """ListApiKeys lists the caller's keys, those that have ended too, the newest first, without their secrets.
+        """ListApiKeys lists the caller's keys, the newest first, without their secrets; those that have ended too, for 30 days
+        unless the settings say otherwise.
 
         A retry is safe.
         """

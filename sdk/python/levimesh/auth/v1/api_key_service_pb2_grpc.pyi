@@ -37,10 +37,13 @@ class ApiKeyServiceStub:
     """CreateApiKey makes a key for the caller. Its secret is shown this once.
 
     A retry makes another key; revoke the one whose secret was lost.
-    Errors: PERMISSION_DENIED (ERROR_REASON_GRANT_NOT_ALLOWED) for a scope or a rate tier that the caller does not have.
+    Errors: PERMISSION_DENIED (ERROR_REASON_GRANT_NOT_ALLOWED) for a scope or a rate tier that the caller does not have;
+    FAILED_PRECONDITION (ERROR_REASON_TOO_MANY_API_KEYS): a user may have so many that have not ended, 50 unless the settings
+    say otherwise.
     """
     ListApiKeys: _grpc.UnaryUnaryMultiCallable[_api_key_service_pb2.ListApiKeysRequest, _api_key_service_pb2.ListApiKeysResponse]
-    """ListApiKeys lists the caller's keys, those that have ended too, the newest first, without their secrets.
+    """ListApiKeys lists the caller's keys, the newest first, without their secrets; those that have ended too, for 30 days
+    unless the settings say otherwise.
 
     A retry is safe.
     """
@@ -67,10 +70,13 @@ class ApiKeyServiceAsyncStub(ApiKeyServiceStub):
     """CreateApiKey makes a key for the caller. Its secret is shown this once.
 
     A retry makes another key; revoke the one whose secret was lost.
-    Errors: PERMISSION_DENIED (ERROR_REASON_GRANT_NOT_ALLOWED) for a scope or a rate tier that the caller does not have.
+    Errors: PERMISSION_DENIED (ERROR_REASON_GRANT_NOT_ALLOWED) for a scope or a rate tier that the caller does not have;
+    FAILED_PRECONDITION (ERROR_REASON_TOO_MANY_API_KEYS): a user may have so many that have not ended, 50 unless the settings
+    say otherwise.
     """
     ListApiKeys: _aio.UnaryUnaryMultiCallable[_api_key_service_pb2.ListApiKeysRequest, _api_key_service_pb2.ListApiKeysResponse]  # type: ignore[assignment]
-    """ListApiKeys lists the caller's keys, those that have ended too, the newest first, without their secrets.
+    """ListApiKeys lists the caller's keys, the newest first, without their secrets; those that have ended too, for 30 days
+    unless the settings say otherwise.
 
     A retry is safe.
     """
@@ -100,7 +106,9 @@ class ApiKeyServiceServicer(metaclass=_abc_1.ABCMeta):
         """CreateApiKey makes a key for the caller. Its secret is shown this once.
 
         A retry makes another key; revoke the one whose secret was lost.
-        Errors: PERMISSION_DENIED (ERROR_REASON_GRANT_NOT_ALLOWED) for a scope or a rate tier that the caller does not have.
+        Errors: PERMISSION_DENIED (ERROR_REASON_GRANT_NOT_ALLOWED) for a scope or a rate tier that the caller does not have;
+        FAILED_PRECONDITION (ERROR_REASON_TOO_MANY_API_KEYS): a user may have so many that have not ended, 50 unless the settings
+        say otherwise.
         """
 
     @_abc_1.abstractmethod
@@ -109,7 +117,8 @@ class ApiKeyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _api_key_service_pb2.ListApiKeysRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_api_key_service_pb2.ListApiKeysResponse, _abc.Awaitable[_api_key_service_pb2.ListApiKeysResponse]]:
-        """ListApiKeys lists the caller's keys, those that have ended too, the newest first, without their secrets.
+        """ListApiKeys lists the caller's keys, the newest first, without their secrets; those that have ended too, for 30 days
+        unless the settings say otherwise.
 
         A retry is safe.
         """

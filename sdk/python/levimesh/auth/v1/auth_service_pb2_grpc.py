@@ -85,7 +85,8 @@ class AuthServiceServicer:
         """Login exchanges a user name and a password, and the code of the second factor where there is one, for a session:
         an access token that lives for five minutes, and a refresh token that gives the next one.
 
-        A retry begins another session. Errors: UNAUTHENTICATED (ERROR_REASON_CREDENTIALS_INVALID, the same and as slow for
+        A retry begins another session. With a login beyond the 100th, unless the settings say otherwise, the user's oldest session
+        ends. Errors: UNAUTHENTICATED (ERROR_REASON_CREDENTIALS_INVALID, the same and as slow for
         an unknown or disabled user as for a wrong password or code; ERROR_REASON_SECOND_FACTOR_REQUIRED), RESOURCE_EXHAUSTED
         (ERROR_REASON_LOGIN_LOCKED after failures, for longer each time; ERROR_REASON_OVERLOADED).
         """
@@ -98,7 +99,7 @@ class AuthServiceServicer:
 
         A retry with the same request id gives the same answer for 30 seconds. Any other second use ends the session, for all
         its tokens, within a second; only a use within two seconds of the first, as two windows of one client make it, is
-        merely refused.
+        merely refused, and so is one after the `refresh_expire_time` that the token came with.
         Errors: UNAUTHENTICATED (ERROR_REASON_REFRESH_TOKEN_INVALID, ERROR_REASON_REFRESH_TOKEN_REUSED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -37,7 +37,8 @@ class AuthServiceStub:
     """Login exchanges a user name and a password, and the code of the second factor where there is one, for a session:
     an access token that lives for five minutes, and a refresh token that gives the next one.
 
-    A retry begins another session. Errors: UNAUTHENTICATED (ERROR_REASON_CREDENTIALS_INVALID, the same and as slow for
+    A retry begins another session. With a login beyond the 100th, unless the settings say otherwise, the user's oldest session
+    ends. Errors: UNAUTHENTICATED (ERROR_REASON_CREDENTIALS_INVALID, the same and as slow for
     an unknown or disabled user as for a wrong password or code; ERROR_REASON_SECOND_FACTOR_REQUIRED), RESOURCE_EXHAUSTED
     (ERROR_REASON_LOGIN_LOCKED after failures, for longer each time; ERROR_REASON_OVERLOADED).
     """
@@ -46,7 +47,7 @@ class AuthServiceStub:
 
     A retry with the same request id gives the same answer for 30 seconds. Any other second use ends the session, for all
     its tokens, within a second; only a use within two seconds of the first, as two windows of one client make it, is
-    merely refused.
+    merely refused, and so is one after the `refresh_expire_time` that the token came with.
     Errors: UNAUTHENTICATED (ERROR_REASON_REFRESH_TOKEN_INVALID, ERROR_REASON_REFRESH_TOKEN_REUSED).
     """
     Logout: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.LogoutRequest, _auth_service_pb2.LogoutResponse]
@@ -90,7 +91,8 @@ class AuthServiceAsyncStub(AuthServiceStub):
     """Login exchanges a user name and a password, and the code of the second factor where there is one, for a session:
     an access token that lives for five minutes, and a refresh token that gives the next one.
 
-    A retry begins another session. Errors: UNAUTHENTICATED (ERROR_REASON_CREDENTIALS_INVALID, the same and as slow for
+    A retry begins another session. With a login beyond the 100th, unless the settings say otherwise, the user's oldest session
+    ends. Errors: UNAUTHENTICATED (ERROR_REASON_CREDENTIALS_INVALID, the same and as slow for
     an unknown or disabled user as for a wrong password or code; ERROR_REASON_SECOND_FACTOR_REQUIRED), RESOURCE_EXHAUSTED
     (ERROR_REASON_LOGIN_LOCKED after failures, for longer each time; ERROR_REASON_OVERLOADED).
     """
@@ -99,7 +101,7 @@ class AuthServiceAsyncStub(AuthServiceStub):
 
     A retry with the same request id gives the same answer for 30 seconds. Any other second use ends the session, for all
     its tokens, within a second; only a use within two seconds of the first, as two windows of one client make it, is
-    merely refused.
+    merely refused, and so is one after the `refresh_expire_time` that the token came with.
     Errors: UNAUTHENTICATED (ERROR_REASON_REFRESH_TOKEN_INVALID, ERROR_REASON_REFRESH_TOKEN_REUSED).
     """
     Logout: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.LogoutRequest, _auth_service_pb2.LogoutResponse]  # type: ignore[assignment]
@@ -146,7 +148,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         """Login exchanges a user name and a password, and the code of the second factor where there is one, for a session:
         an access token that lives for five minutes, and a refresh token that gives the next one.
 
-        A retry begins another session. Errors: UNAUTHENTICATED (ERROR_REASON_CREDENTIALS_INVALID, the same and as slow for
+        A retry begins another session. With a login beyond the 100th, unless the settings say otherwise, the user's oldest session
+        ends. Errors: UNAUTHENTICATED (ERROR_REASON_CREDENTIALS_INVALID, the same and as slow for
         an unknown or disabled user as for a wrong password or code; ERROR_REASON_SECOND_FACTOR_REQUIRED), RESOURCE_EXHAUSTED
         (ERROR_REASON_LOGIN_LOCKED after failures, for longer each time; ERROR_REASON_OVERLOADED).
         """
@@ -161,7 +164,7 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
 
         A retry with the same request id gives the same answer for 30 seconds. Any other second use ends the session, for all
         its tokens, within a second; only a use within two seconds of the first, as two windows of one client make it, is
-        merely refused.
+        merely refused, and so is one after the `refresh_expire_time` that the token came with.
         Errors: UNAUTHENTICATED (ERROR_REASON_REFRESH_TOKEN_INVALID, ERROR_REASON_REFRESH_TOKEN_REUSED).
         """
 

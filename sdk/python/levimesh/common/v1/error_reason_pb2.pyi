@@ -100,6 +100,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """NOT_FOUND: the caller has no such API key."""
     ERROR_REASON_GRANT_NOT_ALLOWED: _ErrorReason.ValueType  # 54
     """PERMISSION_DENIED: a key cannot be given a scope, or a rate tier, that its owner does not have."""
+    ERROR_REASON_TOO_MANY_API_KEYS: _ErrorReason.ValueType  # 55
+    """FAILED_PRECONDITION: the user has as many API keys as one may have (metadata: `most`); revoke one first."""
     ERROR_REASON_SYMBOL_NOT_FOUND: _ErrorReason.ValueType  # 60
     """NOT_FOUND: there is no such symbol (metadata: `symbol`); ListSymbols lists them all."""
     ERROR_REASON_NO_MARKET_DATA: _ErrorReason.ValueType  # 61
@@ -245,6 +247,8 @@ ERROR_REASON_API_KEY_NOT_FOUND: ErrorReason.ValueType  # 53
 """NOT_FOUND: the caller has no such API key."""
 ERROR_REASON_GRANT_NOT_ALLOWED: ErrorReason.ValueType  # 54
 """PERMISSION_DENIED: a key cannot be given a scope, or a rate tier, that its owner does not have."""
+ERROR_REASON_TOO_MANY_API_KEYS: ErrorReason.ValueType  # 55
+"""FAILED_PRECONDITION: the user has as many API keys as one may have (metadata: `most`); revoke one first."""
 ERROR_REASON_SYMBOL_NOT_FOUND: ErrorReason.ValueType  # 60
 """NOT_FOUND: there is no such symbol (metadata: `symbol`); ListSymbols lists them all."""
 ERROR_REASON_NO_MARKET_DATA: ErrorReason.ValueType  # 61
