@@ -126,6 +126,11 @@ class Trade:
         """The id as a number; None where the source's ids are none, so that they tell nothing about order."""
         return int(self.trade_id) if self.trade_id.isascii() and self.trade_id.isdigit() else None
 
+    @property
+    def place(self) -> tuple[datetime, int, str]:
+        """Sorts the trades of a symbol in the order in which they happened, as far as time and id tell it."""
+        return self.trade_time, len(self.trade_id), self.trade_id
+
 
 @dataclass(frozen=True, slots=True)
 class Candle:
@@ -149,27 +154,6 @@ class Candle:
     def close_time(self) -> datetime:
         """When the interval ends; a trade at this very time belongs to the next."""
         return self.open_time + self.interval.length
-
-    @classmethod
-    def opened_by(cls, trade: Trade, interval: Interval) -> "Candle":
-        """The candle after the first trade of its interval."""
-        price = trade.price
-        open_time = interval.floor(trade.trade_time)
-        return cls(trade.symbol, interval, open_time, price, price, price, price, trade.quantity, Origin.TRADES)
-
-    def with_trade(self, trade: Trade) -> "Candle":
-        """This candle and one more trade, which comes after all that are in it."""
-        return Candle(
-            self.symbol,
-            self.interval,
-            self.open_time,
-            self.open,
-            max(self.high, trade.price),
-            min(self.low, trade.price),
-            trade.price,
-            _EXACT.add(self.volume, trade.quantity),
-            Origin.TRADES,
-        )
 
     def flat_at(self, open_time: datetime, origin: Origin) -> "Candle":
         """A candle without trades: this one's close as all four prices, and no volume."""
