@@ -1,6 +1,5 @@
 """Reading the market: symbols, prices, candles, predictions, models, signals."""
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -11,17 +10,11 @@ from levimesh.marketdata.v1 import candle_pb2
 from levimesh.marketdata.v1 import marketdata_service_pb2 as pb
 from levimesh.prediction.v1 import prediction_service_pb2 as prediction_pb
 from services.cli.display import console, direction, number, record, show, table, when
+from services.cli.md.names import Interval
 from services.cli.parameters import Json, Symbol, Symbols, moment
 from services.cli.session import print_json, run
 
 app = typer.Typer()
-
-
-class Interval(StrEnum):
-    """The length of a candle as the command line spells it."""
-
-    one_minute = "1m"
-    five_minutes = "5m"
 
 
 @app.command()
@@ -78,8 +71,7 @@ def candles(
     json: Json = False,
 ) -> None:
     """Show complete candles of a symbol, the newest by default."""
-    which = candle_pb2.Interval.Value(f"INTERVAL_{interval.upper()}")
-    request = pb.GetCandlesRequest(symbol=symbol, interval=which, page_size=limit)
+    request = pb.GetCandlesRequest(symbol=symbol, interval=interval.wire, page_size=limit)
     if start:
         request.start_time.CopyFrom(moment("--start", start))
     if end:

@@ -13,7 +13,7 @@ from google.type.decimal_pb2 import Decimal as WireDecimal
 
 from levimesh.policy.v1 import policy_pb2
 
-_SYMBOL = re.compile(r"[A-Za-z0-9]+-[A-Za-z0-9]+@[A-Za-z0-9_]+")
+_SYMBOL = re.compile(r"[A-Za-z0-9.]+-[A-Za-z0-9]+@[A-Za-z0-9_]+")
 _SPAN = re.compile(r"([0-9]{1,9})([smhdw])", re.ASCII)
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _PLAIN_DIGITS = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)

@@ -83,10 +83,10 @@ class Client:
     """A connection to a mesh. Made by ``Client.connect``.
 
     ``auth``, ``users``, ``api_keys``, ``oauth``, ``audit``, ``policy``, ``marketdata``, ``symbols``, ``books``,
-    ``quality``, ``ingest``, ``prediction`` and ``trading`` are the generated async stubs: every call carries an access token, gets the contract's deadline, and is retried
-    where the contract says that this does no harm. The methods below are the streams, which go on after an interruption
-    by themselves, and call ``on_gap`` when the mesh could not replay all that was missed. Whoever leaves one early
-    closes it: ``async with aclosing(mesh.trades()) as trades``.
+    ``quality``, ``ingest``, ``prediction`` and ``trading`` are the generated async stubs: every call carries an access
+    token, gets the contract's deadline, and is retried where the contract says that this does no harm. The methods
+    below are the streams, which go on after an interruption by themselves, and call ``on_gap`` when the mesh could not
+    replay all that was missed. Whoever leaves one early closes it: ``async with aclosing(mesh.trades()) as trades``.
     """
 
     auth: "auth_service_pb2_grpc.AuthServiceAsyncStub"
