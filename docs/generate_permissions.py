@@ -25,12 +25,14 @@ Generated from the policies in [`proto/`](../proto/levimesh) by `make gen`; what
 - **limit**: calls in a span for each user and address; callers of the tier `elevated` (admins, and whom an admin gives
   it) may call ten times as often unless more is said. `together`: counted for all gateways together, and allowed or
   refused while they cannot be counted.
+- **streams**: how many streams of the method a user may have open at a time from one address on one replica (ten times as
+  many in the tier `elevated`), and how many instruments one stream may have.
 - **deadline**: how long a call may take; **retry**: what a repetition does; **audit**: each call is in the audit chain.
 """
 
 _TABLE = """
-| method | users | API key | through | services | limit | deadline | retry | audit |
-|---|---|---|---|---|---|---|---|---|
+| method | users | API key | through | services | limit | streams | deadline | retry | audit |
+|---|---|---|---|---|---|---|---|---|---|
 """
 
 _RETRIES = {
@@ -63,6 +65,7 @@ def _row(service: ServiceDescriptor, method: MethodDescriptor) -> str:
         _list(policy.callers),
         _list(policy.service_callers),
         " ".join(_limit(limit.rate_limit)) if policy.callers else "-",
+        " ".join(_streams(policy.stream_limit)) if policy.HasField("stream_limit") else "-",
         _seconds(policy.deadline.ToTimedelta()) if policy.HasField("deadline") else "stream",
         _RETRIES[policy.idempotency],
         "yes" if policy.audit else "-",
@@ -76,6 +79,12 @@ def _limit(limit: policy_pb2.RateLimit) -> Iterator[str]:
         yield f"({policy_pb2.RateTier.Name(each.tier).removeprefix('RATE_TIER_').lower()}: {each.calls})"
     if limit.across_replicas:
         yield f"together, else {_OUTAGES[limit.outage]}"
+
+
+def _streams(limit: policy_pb2.StreamLimit) -> Iterator[str]:
+    yield str(limit.streams)
+    if limit.instruments:
+        yield f"of {limit.instruments} instruments"
 
 
 def _list(words: Iterable[str]) -> str:

@@ -106,6 +106,12 @@ class SlowReaderCut(ResourceExhausted):
     reason = "SLOW_READER"
 
 
+class TooManyStreams(ResourceExhausted):
+    """The caller has as many streams of this method open as the policy allows."""
+
+    reason = "TOO_MANY_STREAMS"
+
+
 class Overloaded(ResourceExhausted):
     """More calls are waiting than the service takes on."""
 

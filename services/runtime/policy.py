@@ -40,6 +40,21 @@ class RateLimit:
 
 
 @dataclass(frozen=True)
+class StreamLimit:
+    """What the open streams of one caller may cost a replica; see levimesh.policy.v1.StreamLimit."""
+
+    streams: int
+    """The largest number of open streams of a caller of the tier STANDARD."""
+    instruments: int
+    """The largest number of instruments of one stream; 0 where streams have none."""
+
+    @property
+    def elevated(self) -> int:
+        """The largest number of open streams of a caller of the tier ELEVATED."""
+        return self.streams * _MORE_WHEN_ELEVATED
+
+
+@dataclass(frozen=True)
 class Policy:
     """What is decided about a call before its content is looked at; see levimesh.policy.v1.MethodPolicy."""
 
@@ -55,6 +70,8 @@ class Policy:
     audit: bool
     rate_limit: RateLimit | None = None
     """The method's own or its service's; None only for methods that no user reaches."""
+    stream_limit: StreamLimit | None = None
+    """Of methods that answer with a stream; None only for those that no user reaches."""
     client_streaming: bool = False
     """Whether the caller sends a stream of requests."""
 
@@ -107,6 +124,7 @@ def _policy(method: MethodDescriptor) -> Policy:
         deadline=wire.deadline.ToTimedelta().total_seconds() if wire.HasField("deadline") else None,
         audit=wire.audit,
         rate_limit=_rate_limit(wire.rate_limit) if wire.HasField("rate_limit") else None,
+        stream_limit=_stream_limit(wire.stream_limit) if wire.HasField("stream_limit") else None,
         client_streaming=method.client_streaming,
     )
 
@@ -123,14 +141,28 @@ def _contradictions(method: MethodDescriptor, wire: policy_pb2.MethodPolicy) -> 
         yield "serves users but names no callers to pass their calls on"
     if overlap := set(wire.callers) & set(wire.service_callers):
         yield f"lets {', '.join(sorted(overlap))} in without a user's token, which it asks for; choose one"
-    if not method.server_streaming and not wire.HasField("deadline"):
-        yield "is unary and has no deadline"
-    if method.server_streaming and wire.audit:
-        yield "is a stream and asks for audit; audit the methods that change something"
+    if method.server_streaming:
+        yield from _stream_contradictions(wire)
+    else:
+        yield from _unary_contradictions(wire)
     if for_users and not wire.HasField("rate_limit"):
         yield "can be reached by users and has no rate_limit, nor has its service"
     if wire.HasField("rate_limit"):
         yield from _limit_contradictions(wire.rate_limit)
+
+
+def _unary_contradictions(wire: policy_pb2.MethodPolicy) -> Iterator[str]:
+    if not wire.HasField("deadline"):
+        yield "is unary and has no deadline"
+    if wire.HasField("stream_limit"):
+        yield "is unary and has a stream_limit"
+
+
+def _stream_contradictions(wire: policy_pb2.MethodPolicy) -> Iterator[str]:
+    if wire.audit:
+        yield "is a stream and asks for audit; audit the methods that change something"
+    if (wire.public or wire.roles) and not wire.stream_limit.streams:
+        yield "is a stream that can be reached by users and has no stream_limit"
 
 
 def _limit_contradictions(wire: policy_pb2.RateLimit) -> Iterator[str]:
@@ -141,6 +173,10 @@ def _limit_contradictions(wire: policy_pb2.RateLimit) -> Iterator[str]:
     tiers = [tier.tier for tier in wire.tiers]
     if len(set(tiers)) < len(tiers) or set(tiers) - {policy_pb2.RATE_TIER_ELEVATED}:
         yield "has a rate_limit whose tiers are not different ones above STANDARD, which `calls` is for"
+
+
+def _stream_limit(wire: policy_pb2.StreamLimit) -> StreamLimit:
+    return StreamLimit(wire.streams, wire.instruments)
 
 
 def _rate_limit(wire: policy_pb2.RateLimit) -> RateLimit:

@@ -12,6 +12,7 @@ from grpc_reflection.v1alpha import reflection
 from services.runtime.health import Health
 from services.runtime.policy import PolicyError, policies
 from services.runtime.stages import Stages
+from services.runtime.streaming import to_bytes
 from services.runtime.workload import WorkloadFiles
 
 # As in Envoy's edge best practices, and pings from clients that keep idle streams alive are welcome.
@@ -84,7 +85,7 @@ def _handler(
         return handler(
             stages.stream(policy, implementation, response_type),
             request_type.FromString,
-            response_type.SerializeToString,
+            to_bytes,
         )
     return grpc.unary_unary_rpc_method_handler(
         stages.unary(policy, implementation),

@@ -17,7 +17,7 @@ from protovalidate import Validator, Violation
 
 from services.runtime.audit import AuditLog, Serve, audited
 from services.runtime.deadlines import expire_at
-from services.runtime.errors import FieldViolations, MeshError, Overloaded, ShuttingDown
+from services.runtime.errors import FieldViolations, MeshError, Overloaded
 from services.runtime.identity import (
     ADDRESS_HEADER,
     GATEWAY,
@@ -30,6 +30,7 @@ from services.runtime.identity import (
 from services.runtime.logging import call_fields
 from services.runtime.policy import Policy, PolicyError
 from services.runtime.statuses import abort, as_mesh_error, to_status
+from services.runtime.stream_guard import StreamGuard
 from services.runtime.telemetry import Metrics, Tracing
 from services.runtime.tokens import TokenVerifier
 
@@ -56,8 +57,10 @@ class Stages:
     """Where audited calls are recorded; a server that has such methods does not start without one."""
     _validator: Validator = field(default_factory=Validator)
     _calls: int = 0
-    _streams: set[asyncio.Task[Any]] = field(default_factory=set)
-    _draining: bool = False
+    _guard: StreamGuard = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._guard = StreamGuard(self.max_concurrent_calls)
 
     def unary(self, policy: Policy, handler: UnaryHandler) -> UnaryHandler:
         """``handler`` behind every stage."""
@@ -98,9 +101,12 @@ class Stages:
             with self._span(policy, headers), running.track_inprogress():
                 try:
                     expire_at(None)
-                    self._identify(policy, context, headers)
+                    caller = self._identify(policy, context, headers)
                     asked = self._each_valid(request) if policy.client_streaming else self._valid(request)
-                    async for response in self._until_drained(handler(asked, context)):
+                    responses = handler(asked, context)
+                    async for response in self._guard.guarded(
+                        policy, caller, context, responses, partial(self._fail, policy, context)
+                    ):
                         sent = True
                         yield response
                 except Exception as error:  # noqa: BLE001 - every error becomes a status here, and nowhere else
@@ -114,9 +120,7 @@ class Stages:
 
     def drain_streams(self) -> None:
         """End every stream with UNAVAILABLE (SHUTTING_DOWN), so that its reader resumes elsewhere."""
-        self._draining = True
-        for task in self._streams:
-            task.cancel()
+        self._guard.drain()
 
     def _serve(self, policy: Policy, handler: UnaryHandler) -> Serve:
         async def serve(request: Message, context: Context, headers: dict[str, Any]) -> Any:
@@ -131,30 +135,11 @@ class Stages:
             raise PolicyError(f"{policy.method} is audited, and the server has no audit log")
         return self.audit
 
-    async def _until_drained(self, responses: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - grpc.aio serves every call in a task of its own
-        if self._draining:
-            raise ShuttingDown("the service is stopping; resume with the last token")
-        if len(self._streams) >= self.max_concurrent_calls:
-            raise Overloaded("too many streams at once; close some, or try again in a second")
-        self._streams.add(task)
-        try:
-            async for response in responses:
-                yield response
-        except asyncio.CancelledError:
-            if not self._draining:
-                raise
-            task.uncancel()
-            raise ShuttingDown("the service is stopping; resume with the last token") from None
-        finally:
-            self._streams.discard(task)
-
     def _span(self, policy: Policy, headers: dict[str, Any]) -> AbstractContextManager[Any]:
         traceparent = headers.get("traceparent")
         return self.tracing.span(policy.method, traceparent) if self.tracing.sampled(traceparent) else _NO_SPAN
 
-    def _identify(self, policy: Policy, context: Context, headers: dict[str, Any]) -> None:
+    def _identify(self, policy: Policy, context: Context, headers: dict[str, Any]) -> Caller:
         """Identity and policy."""
         if self._calls > self.max_concurrent_calls:
             raise Overloaded("too many calls at once; try again in a second")
@@ -162,6 +147,7 @@ class Stages:
         caller = authorize(policy, workload, _bearer(headers), self.verifier, headers)
         set_caller(caller)
         call_fields.set({"method": policy.method, "user": caller.user.username if caller.user else caller.workload})
+        return caller
 
     def _valid(self, request: Message) -> Message:
         """``request``, if it keeps the rules of the contract."""

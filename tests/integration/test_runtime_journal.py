@@ -9,9 +9,10 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from levimesh.common.v1 import streaming_pb2
-from services.runtime.broadcast import Beat, Broadcast, Entries, Item, Lost
+from services.runtime.broadcast import Broadcast
 from services.runtime.errors import DependencyUnavailable, ResumeTokenInvalid, SlowReaderCut
 from services.runtime.journal import START, RedisJournal, open_journal
+from services.runtime.ring import Beat, Entries, Item, Lost
 
 TOPIC = "a.topic"
 DISCONNECT, CONFLATE = streaming_pb2.SLOW_READER_DISCONNECT, streaming_pb2.SLOW_READER_CONFLATE

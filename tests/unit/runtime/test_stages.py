@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from levimesh.marketdata.v1 import marketdata_service_pb2 as pb
 from levimesh.marketdata.v1 import marketdata_service_pb2_grpc as pb_grpc
+from levimesh.marketdata.v1 import stream_pb2
 from services.runtime.deadlines import seconds_left
 from services.runtime.errors import NotFound
 from services.runtime.identity import Caller, current_caller
@@ -41,6 +42,7 @@ class Market(pb_grpc.MarketDataServiceServicer):
         self.stream: Callable[[], AsyncIterator[pb.StreamTradesResponse]] = self.endless
         self.reached = asyncio.Event()
         self.cancelled = asyncio.Event()
+        self.asked: list[pb.MarketDataStreamRequest] = []
 
     async def GetTicker(self, request: pb.GetTickerRequest, context: Any) -> pb.GetTickerResponse:
         self.reached.set()
@@ -61,11 +63,20 @@ class Market(pb_grpc.MarketDataServiceServicer):
     async def _not_called(self, request: Any, context: Any) -> Any:
         raise AssertionError
 
-    ListSymbols = GetCandles = ListBackfills = _not_called
+    ListSymbols = GetCandles = ListBackfills = ListTrades = BatchGetTickers = _not_called
+    GetIndicators = ConvertPrice = _not_called
 
-    async def StreamCandles(self, request: Any, context: Any) -> AsyncIterator[pb.StreamCandlesResponse]:
+    async def _not_streamed(self, request: Any, context: Any) -> AsyncIterator[Any]:
         raise AssertionError
         yield
+
+    StreamCandles = StreamMarketData = _not_streamed
+
+    async def MarketDataStream(self, requests: Any, context: Any) -> AsyncIterator[pb.MarketDataStreamResponse]:
+        async for request in requests:
+            self.asked.append(request)
+            results = stream_pb2.SubscriptionResults(request_id=request.request_id)
+            yield pb.MarketDataStreamResponse(results=results)
 
 
 @pytest.fixture

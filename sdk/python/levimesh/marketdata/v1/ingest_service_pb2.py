@@ -30,7 +30,7 @@ from levimesh.marketdata.v1 import trade_pb2 as levimesh_dot_marketdata_dot_v1_d
 from levimesh.policy.v1 import policy_pb2 as levimesh_dot_policy_dot_v1_dot_policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+levimesh/marketdata/v1/ingest_service.proto\x12\x16levimesh.marketdata.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x17google/rpc/status.proto\x1a\"levimesh/common/v1/streaming.proto\x1a$levimesh/marketdata/v1/quality.proto\x1a\"levimesh/marketdata/v1/trade.proto\x1a\x1flevimesh/policy/v1/policy.proto\"~\n\x13IngestTradesRequest\x12#\n\x08sequence\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x08sequence\x12\x42\n\x06trades\x18\x02 \x03(\x0b\x32\x1d.levimesh.marketdata.v1.TradeB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x90NR\x06trades\"\xe1\x01\n\x14IngestTradesResponse\x12Y\n\x0f\x61\x63knowledgement\x18\x01 \x01(\x0b\x32-.levimesh.marketdata.v1.IngestAcknowledgementH\x00R\x0f\x61\x63knowledgement\x12=\n\theartbeat\x18\x02 \x01(\x0b\x32\x1d.levimesh.common.v1.HeartbeatH\x00R\theartbeat\x12&\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00R\x03\x65ndB\x07\n\x05\x65vent\"\xac\x01\n\x15IngestAcknowledgement\x12\x1a\n\x08sequence\x18\x01 \x01(\x03R\x08sequence\x12\x16\n\x06stored\x18\x02 \x01(\x03R\x06stored\x12\x14\n\x05known\x18\x03 \x01(\x03R\x05known\x12I\n\x0bquarantined\x18\x04 \x03(\x0b\x32\'.levimesh.marketdata.v1.QuarantineCountR\x0bquarantined2\x9e\x01\n\rIngestService\x12\x8c\x01\n\x0cIngestTrades\x12+.levimesh.marketdata.v1.IngestTradesRequest\x1a,.levimesh.marketdata.v1.IngestTradesResponse\"\x1d\xa2\xbb\x18\x19\n\x01\x03\x12\x05\x61\x64min\x1a\x07gateway8\x02R\x02\x08\x04(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+levimesh/marketdata/v1/ingest_service.proto\x12\x16levimesh.marketdata.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x17google/rpc/status.proto\x1a\"levimesh/common/v1/streaming.proto\x1a$levimesh/marketdata/v1/quality.proto\x1a\"levimesh/marketdata/v1/trade.proto\x1a\x1flevimesh/policy/v1/policy.proto\"~\n\x13IngestTradesRequest\x12#\n\x08sequence\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x08sequence\x12\x42\n\x06trades\x18\x02 \x03(\x0b\x32\x1d.levimesh.marketdata.v1.TradeB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x90NR\x06trades\"\xe1\x01\n\x14IngestTradesResponse\x12Y\n\x0f\x61\x63knowledgement\x18\x01 \x01(\x0b\x32-.levimesh.marketdata.v1.IngestAcknowledgementH\x00R\x0f\x61\x63knowledgement\x12=\n\theartbeat\x18\x02 \x01(\x0b\x32\x1d.levimesh.common.v1.HeartbeatH\x00R\theartbeat\x12&\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00R\x03\x65ndB\x07\n\x05\x65vent\"\xac\x01\n\x15IngestAcknowledgement\x12\x1a\n\x08sequence\x18\x01 \x01(\x03R\x08sequence\x12\x16\n\x06stored\x18\x02 \x01(\x03R\x06stored\x12\x14\n\x05known\x18\x03 \x01(\x03R\x05known\x12I\n\x0bquarantined\x18\x04 \x03(\x0b\x32\'.levimesh.marketdata.v1.QuarantineCountR\x0bquarantined2\xac\x01\n\rIngestService\x12\x8c\x01\n\x0cIngestTrades\x12+.levimesh.marketdata.v1.IngestTradesRequest\x1a,.levimesh.marketdata.v1.IngestTradesResponse\"\x1d\xa2\xbb\x18\x19\n\x01\x03\x12\x05\x61\x64min\x1a\x07gateway8\x02R\x02\x08\x04(\x01\x30\x01\x1a\x0c\xaa\xbb\x18\x08\n\x06\x08<\x12\x02\x08<b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,6 +41,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INGESTTRADESREQUEST'].fields_by_name['sequence']._serialized_options = b'\272H\004\"\002 \000'
   _globals['_INGESTTRADESREQUEST'].fields_by_name['trades']._loaded_options = None
   _globals['_INGESTTRADESREQUEST'].fields_by_name['trades']._serialized_options = b'\272H\010\222\001\005\010\001\020\220N'
+  _globals['_INGESTSERVICE']._loaded_options = None
+  _globals['_INGESTSERVICE']._serialized_options = b'\252\273\030\010\n\006\010<\022\002\010<'
   _globals['_INGESTSERVICE'].methods_by_name['IngestTrades']._loaded_options = None
   _globals['_INGESTSERVICE'].methods_by_name['IngestTrades']._serialized_options = b'\242\273\030\031\n\001\003\022\005admin\032\007gateway8\002R\002\010\004'
   _globals['_INGESTTRADESREQUEST']._serialized_start=268
@@ -50,5 +52,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INGESTACKNOWLEDGEMENT']._serialized_start=625
   _globals['_INGESTACKNOWLEDGEMENT']._serialized_end=797
   _globals['_INGESTSERVICE']._serialized_start=800
-  _globals['_INGESTSERVICE']._serialized_end=958
+  _globals['_INGESTSERVICE']._serialized_end=972
 # @@protoc_insertion_point(module_scope)
