@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.marketdata.adapters.journal import CANDLES, TRADES, JournalPublisher
 from services.marketdata.adapters.postgres import PostgresStore
+from services.marketdata.adapters.trade_history import PostgresTradeHistory
 from services.marketdata.candle_keeper import CandleKeeper
 from services.marketdata.catalog import Catalog
 from services.marketdata.domain.market import Symbol
@@ -16,11 +17,13 @@ from services.marketdata.domain.ticker import TickerBoard
 from services.marketdata.feed import Feed
 from services.marketdata.ports.sources import Source
 from services.marketdata.servicers.marketdata import MarketDataServicer
+from services.marketdata.servicers.queries import Queries
 from services.marketdata.settings import MarketDataSettings
 from services.marketdata.trade_recorder import TradeRecorder
-from services.marketdata.use_cases.candles import GetCandles
+from services.marketdata.use_cases.candles import GetCandles, GetLocalDays
 from services.marketdata.use_cases.memory import load_memory
-from services.marketdata.use_cases.prices import GetTicker
+from services.marketdata.use_cases.prices import GetTicker, GetTickers
+from services.marketdata.use_cases.trades import ListTrades
 from services.runtime.broadcast import Broadcast
 from services.runtime.database import ping
 from services.runtime.health import Health, watch
@@ -70,13 +73,20 @@ def build(
         await load_memory(store, catalog, board)
         await feed.run()
 
+    queries = Queries(
+        catalog,
+        GetCandles(catalog, store),
+        GetLocalDays(catalog, store),
+        ListTrades(catalog, PostgresTradeHistory(engine)),
+        GetTicker(catalog, board),
+        GetTickers(catalog, board),
+        feed.progress,
+    )
     trades = Broadcast(journal, TRADES)
     candles = {interval: Broadcast(journal, topic) for interval, topic in CANDLES.items()}
     kept = timedelta(days=settings.trades_kept_days), timedelta(days=settings.candles_kept_days)
     return MarketData(
-        MarketDataServicer(
-            catalog, GetCandles(catalog, store), GetTicker(catalog, board), feed.progress, trades, candles
-        ),
+        MarketDataServicer(catalog, queries, trades, candles),
         {
             "feed": follow_source,
             "trade recorder": recorder.run,

@@ -6,6 +6,7 @@ from datetime import datetime
 from google.protobuf.message import Message
 
 from levimesh.marketdata.v1 import candle_pb2, marketdata_service_pb2, trade_pb2
+from services.marketdata.domain.days import LocalDay
 from services.marketdata.domain.market import Candle, Interval, Origin, TakerSide, Trade
 from services.marketdata.domain.series import Progress
 from services.marketdata.domain.ticker import Ticker
@@ -40,7 +41,9 @@ def interval_from_pb(value: candle_pb2.Interval.ValueType) -> Interval:
     return _INTERVALS_FROM_PB[value]
 
 
-def span_from_pb(request: marketdata_service_pb2.GetCandlesRequest) -> tuple[datetime | None, datetime | None]:
+def span_from_pb(
+    request: marketdata_service_pb2.GetCandlesRequest | marketdata_service_pb2.ListTradesRequest,
+) -> tuple[datetime | None, datetime | None]:
     """The start and the end of the span of time that is asked for; None where it is open."""
     return (
         timestamps.from_pb(request.start_time) if request.HasField("start_time") else None,
@@ -116,6 +119,18 @@ def candles_page_to_pb(candles: Iterable[Candle], next_page_token: str) -> marke
     return marketdata_service_pb2.GetCandlesResponse(
         candles=map(candle_to_pb, candles), next_page_token=next_page_token
     )
+
+
+def local_days_to_pb(
+    days: Iterable[tuple[LocalDay, Candle]], next_page_token: str
+) -> marketdata_service_pb2.GetCandlesResponse:
+    """Days that may have 23 or 25 hours."""
+    response = marketdata_service_pb2.GetCandlesResponse(next_page_token=next_page_token)
+    for day, candle in days:
+        message = candle_to_pb(candle)
+        message.close_time.CopyFrom(timestamps.to_pb(day.close_time))
+        response.candles.append(message)
+    return response
 
 
 def trades_event(entries: Sequence[Entry]) -> Mapping[str, Message]:

@@ -46,9 +46,25 @@ def decode_number(token: str, filters: Message) -> int | None:
 
 def decode_time(token: str, filters: Message) -> datetime:
     """The moment that is the position inside ``token``. Raises PageTokenInvalid."""
+    match decode_page_token(token, filters):
+        case [position]:
+            return _moment(position)
+    raise PageTokenInvalid(_NOT_OURS)
+
+
+def decode_time_and_id(token: str, filters: Message) -> tuple[datetime, str] | None:
+    """The moment and the id that are the position inside ``token``; None without a token. Raises PageTokenInvalid."""
+    if not token:
+        return None
+    match decode_page_token(token, filters):
+        case [position, identifier]:
+            return _moment(position), identifier
+    raise PageTokenInvalid(_NOT_OURS)
+
+
+def _moment(text: str) -> datetime:
     try:
-        (position,) = decode_page_token(token, filters)
-        moment = datetime.fromisoformat(position)
+        moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise PageTokenInvalid(_NOT_OURS) from error
     if moment.tzinfo is None:

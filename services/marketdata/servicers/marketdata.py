@@ -1,6 +1,6 @@
 """The MarketDataService of the contract."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
 import grpc
@@ -10,15 +10,9 @@ from levimesh.marketdata.v1 import marketdata_service_pb2_grpc as pb_grpc
 from services.marketdata import converters as convert
 from services.marketdata.catalog import Catalog
 from services.marketdata.domain.market import Interval
-from services.marketdata.domain.series import Progress
-from services.marketdata.symbol_converters import symbol_to_pb
-from services.marketdata.use_cases.candles import GetCandles
-from services.marketdata.use_cases.prices import GetTicker
+from services.marketdata.servicers.queries import Queries
 from services.runtime.broadcast import Broadcast
-from services.runtime.pagination import decode_time, encode_page_token
 from services.runtime.streaming import stream_responses
-
-_DEFAULT_PAGE_SIZE = 500
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -29,36 +23,32 @@ class MarketDataServicer(pb_grpc.MarketDataServiceServicer):
     def __init__(
         self,
         catalog: Catalog,
-        get_candles: GetCandles,
-        get_ticker: GetTicker,
-        backfills: Callable[[], Iterable[Progress]],
+        queries: Queries,
         trades: Broadcast,
         candles: Mapping[Interval, Broadcast],
     ) -> None:
         self._catalog = catalog
-        self._get_candles = get_candles
-        self._get_ticker = get_ticker
-        self._backfills = backfills
+        self._queries = queries
         self._trades = trades
         self._candles = candles
 
     async def ListSymbols(self, request: pb.ListSymbolsRequest, context: Context) -> pb.ListSymbolsResponse:
-        return pb.ListSymbolsResponse(symbols=map(symbol_to_pb, self._catalog.all()))
+        return self._queries.symbols(request)
 
     async def GetCandles(self, request: pb.GetCandlesRequest, context: Context) -> pb.GetCandlesResponse:
-        start, end = convert.span_from_pb(request)
-        if request.page_token:
-            start = decode_time(request.page_token, request)
-        interval = convert.interval_from_pb(request.interval)
-        page = await self._get_candles(request.symbol, interval, start, end, request.page_size or _DEFAULT_PAGE_SIZE)
-        token = "" if page.next_start is None else encode_page_token([page.next_start.isoformat()], request)
-        return convert.candles_page_to_pb(page.candles, token)
+        return await self._queries.candles(request)
+
+    async def ListTrades(self, request: pb.ListTradesRequest, context: Context) -> pb.ListTradesResponse:
+        return await self._queries.trades(request)
 
     async def GetTicker(self, request: pb.GetTickerRequest, context: Context) -> pb.GetTickerResponse:
-        return pb.GetTickerResponse(ticker=convert.ticker_to_pb(self._get_ticker(request.symbol)))
+        return self._queries.ticker(request)
+
+    async def BatchGetTickers(self, request: pb.BatchGetTickersRequest, context: Context) -> pb.BatchGetTickersResponse:
+        return self._queries.tickers(request)
 
     async def ListBackfills(self, request: pb.ListBackfillsRequest, context: Context) -> pb.ListBackfillsResponse:
-        return pb.ListBackfillsResponse(backfills=map(convert.backfill_to_pb, self._backfills()))
+        return pb.ListBackfillsResponse(backfills=map(convert.backfill_to_pb, self._queries.backfills()))
 
     async def StreamTrades(
         self, request: pb.StreamTradesRequest, context: Context
@@ -77,12 +67,6 @@ class MarketDataServicer(pb_grpc.MarketDataServiceServicer):
         )
         async for response in stream_responses(subscription, pb.StreamCandlesResponse, convert.candles_event):
             yield response
-
-    async def ListTrades(self, request: pb.ListTradesRequest, context: Context) -> pb.ListTradesResponse:
-        raise NotImplementedError
-
-    async def BatchGetTickers(self, request: pb.BatchGetTickersRequest, context: Context) -> pb.BatchGetTickersResponse:
-        raise NotImplementedError
 
     async def GetIndicators(self, request: pb.GetIndicatorsRequest, context: Context) -> pb.GetIndicatorsResponse:
         raise NotImplementedError
