@@ -105,7 +105,7 @@ def _authority(settings: StackSettings, folder: State, overlap: timedelta | None
     life, overlap = settings.certificate_life, settings.authority_overlap if overlap is None else overlap
     try:
         return Authority.open(folder.certificates, folder.authority_key, life=life, overlap=overlap)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         fail(f"the certificates in {folder.path} cannot be used: {error}")
 
 

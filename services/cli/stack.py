@@ -20,7 +20,7 @@ from services.stack import control, launch, logs, screen
 from services.stack.ports import PortTaken
 from services.stack.settings import StackSettings
 from services.stack.sources import SourceError
-from services.stack.state import State
+from services.stack.state import State, StateUnusable
 from services.stack.wheels import NotInstalled
 
 app = typer.Typer()
@@ -53,9 +53,9 @@ def up(
     if not was_running:
         try:
             memory = launch.check(settings, folder, source, speed)
-        except (SourceError, PortTaken, NotInstalled) as error:
+            folder.make()
+        except (StateUnusable, SourceError, PortTaken, NotInstalled) as error:
             fail(str(error))
-        folder.make()
         memory.save(folder)
         supervisor = launch.spawn(folder)
     had_admin = folder.admin.exists()

@@ -12,7 +12,7 @@ from services.runtime.logging import configure
 from services.stack import control, orphans
 from services.stack.mesh import Mesh
 from services.stack.settings import StackSettings
-from services.stack.state import Memory, State
+from services.stack.state import Memory, State, StateUnusable
 from services.stack.supervisor import UnknownProcess
 
 
@@ -38,7 +38,10 @@ def run() -> None:
     os.umask(0o077)
     settings = StackSettings()
     state = State.at(settings.state)
-    memory = Memory.of(state)
+    try:
+        memory = Memory.of(state)
+    except StateUnusable as error:
+        sys.exit(str(error))
     if memory is None:
         sys.exit(f"there is no mesh in {state.path}; make one with: levimesh up")
     with state.lock.open("w") as lock:
@@ -53,7 +56,10 @@ def run() -> None:
             state.make_sockets()
         except OSError as error:
             sys.exit(str(error))
-        asyncio.run(main(settings, state, memory))
+        try:
+            asyncio.run(main(settings, state, memory))
+        except StateUnusable as error:
+            sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def is_running(state: State) -> bool:
 def check(settings: StackSettings, state: State, source: str | None, speed: float | None) -> Memory:
     """What the mesh will run with, after everything has been checked that can be before a start.
 
-    A state folder stays with the source that filled it. Raises SourceError or PortTaken.
+    A state folder stays with the source that filled it. Raises StateUnusable, SourceError or PortTaken.
     """
     known = Memory.of(state)
     wanted = Source.parse(source or (known.source if known else "simex"))
@@ -105,6 +105,8 @@ async def wait_until_ready(
 
 async def down(state: State, show: Callable[[Status], None] = lambda _: None) -> bool:
     """Stop the mesh and wait for its end; also end what a killed supervisor left. False when nothing ran."""
+    if not state.path.is_dir():
+        return False
     left = orphans.read(state.processes)
     if not is_running(state):
         orphans.end(left)

@@ -10,11 +10,16 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from services.stack.files import is_ours_alone, write_private
 from services.stack.settings import SERVICES
 
 _LONGEST_SOCKET_FOLDER = 90  # the kernel takes 107 bytes for a socket's whole path
+
+
+class StateUnusable(Exception):
+    """The state folder is none, or what lies there is not what a mesh wrote; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,12 @@ class State:
         return cls(path.absolute())
 
     def make(self) -> None:
-        """Make the folder when it is missing; nobody else may look into it."""
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Make the folder when it is missing; nobody else may look into it. Raises StateUnusable."""
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            why = error.strerror or error
+            raise StateUnusable(f"{self.path} cannot be a state folder: {why}; choose another with --state") from error
 
     @property
     def authority_key(self) -> Path:
@@ -106,10 +115,10 @@ class Secrets:
 
     @classmethod
     def of(cls, state: State) -> "Secrets":
-        """The secrets of ``state``, generated at the first call."""
+        """The secrets of ``state``, generated at the first call. Raises StateUnusable."""
         path = state.path / "secrets.json"
         if path.exists():
-            return cls(**json.loads(path.read_text()))
+            return _read(cls, path)
         made = cls(
             postgres=secrets.token_urlsafe(24),
             redis=secrets.token_urlsafe(24),
@@ -133,9 +142,9 @@ class Memory:
 
     @classmethod
     def of(cls, state: State) -> "Memory | None":
-        """What ``state`` remembers; None before its first start."""
+        """What ``state`` remembers; None before its first start. Raises StateUnusable."""
         path = cls._file(state)
-        return cls(**json.loads(path.read_text())) if path.exists() else None
+        return _read(cls, path) if path.exists() else None
 
     def with_done(self, what: str) -> "Memory":
         """This, and ``what`` is done."""
@@ -148,3 +157,17 @@ class Memory:
     @staticmethod
     def _file(state: State) -> Path:
         return state.path / "mesh.json"
+
+
+Kept = TypeVar("Kept", Secrets, Memory)
+
+
+def _read(kind: type[Kept], path: Path) -> Kept:
+    try:
+        return kind(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        # Not the error itself: it may quote what is in the file.
+        raise StateUnusable(
+            f"{path} cannot be read, or was not written by a mesh of this version: put a copy back, "
+            "or begin anew in another folder with --state"
+        ) from error

@@ -116,3 +116,12 @@ def test_where_there_is_no_mesh_it_is_said_how_to_make_one(tmp_path: Path, comma
     assert done.exit_code == 1
     assert "make a mesh with: levimesh up" in done.stderr
     assert not nowhere.path.exists()
+
+
+def test_a_key_of_the_authority_that_is_none_is_told_in_words(state: State) -> None:
+    state.authority_key.write_text("garbage")
+
+    done = levimesh(state, "certs", "list")
+
+    assert done.exit_code == 1
+    assert f"the certificates in {state.path} cannot be used" in done.stderr.replace("\n", "")

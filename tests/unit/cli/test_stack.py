@@ -157,3 +157,15 @@ def test_the_log_of_an_unknown_process_is_refused_with_those_that_there_are(stat
 
     assert done.exit_code == 1
     assert "there is no log of nobody; there are auth" in done.stderr
+
+
+def test_a_state_folder_that_is_none_is_refused_in_words(state: State) -> None:
+    state.make()
+    (state.path / "mesh.json").write_text("{")
+    started = levimesh(state.path, "up", "--detach")
+    stopped = levimesh(state.path / "mesh.json", "down")
+
+    assert started.exit_code == 1
+    assert f"{state.path / 'mesh.json'} cannot be read" in started.stderr.replace("\n", "")
+    assert stopped.exit_code == 0
+    assert "Nothing runs here" in stopped.stdout

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from services.stack.state import Memory, Secrets, State
+from services.stack.state import Memory, Secrets, State, StateUnusable
 
 
 def test_secrets_are_generated_once_and_readable_by_their_owner_only(tmp_path: Path) -> None:
@@ -80,3 +80,24 @@ def test_a_folder_of_sockets_is_used_again(tmp_path: Path) -> None:
     state.make_sockets()
 
     assert state.sockets.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"unheard": "of"}', '"hunter2"'])
+@pytest.mark.parametrize(("name", "kind"), [("mesh.json", Memory), ("secrets.json", Secrets)])
+def test_a_file_that_no_mesh_wrote_is_named_and_not_quoted(
+    tmp_path: Path, name: str, kind: type[Memory | Secrets], content: str
+) -> None:
+    (tmp_path / name).write_text(content)
+
+    with pytest.raises(StateUnusable, match=f"{tmp_path / name} cannot be read") as refused:
+        kind.of(State.at(tmp_path))
+
+    assert "hunter2" not in str(refused.value)
+
+
+def test_what_cannot_be_a_state_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    for path in (tmp_path / "file", tmp_path / "file" / "state"):
+        with pytest.raises(StateUnusable, match=f"{path} cannot be a state folder: .*--state"):
+            State.at(path).make()
