@@ -203,11 +203,11 @@ async def test_signals_whose_publication_was_not_confirmed_are_not_published_twi
         async with open_database(settings.database_url) as engine, open_journal(settings.redis_url) as journal:
             interrupted = _Interrupted(journal._redis, 1000)
             with pytest.raises(ConnectionError):
-                await SignalPublisher(engine, interrupted).publish()
+                await SignalPublisher(engine, interrupted).relay()
             expected = expected_signals(BARS[: WARMUP + 60], after=BARS[WARMUP - 2])
             assert close_times(await running.published()) == expected
-            assert await SignalPublisher(engine, journal).publish() == len(expected)
-            assert await SignalPublisher(engine, journal).publish() == 0
+            assert await SignalPublisher(engine, journal).relay() == len(expected)
+            assert await SignalPublisher(engine, journal).relay() == 0
             assert close_times(await running.published()) == expected
 
 

@@ -1,11 +1,9 @@
 """From the stored signals to the journal, each once."""
 
-import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -15,54 +13,31 @@ from services.prediction import converters as convert
 from services.prediction.adapters.tables import predictions, published_until, signals
 from services.prediction.domain.predictions import Direction, Prediction, Signal
 from services.runtime.journal import START, Journal
+from services.runtime.relay import BATCH, Relay
 
 TOPIC = "prediction.signals"
-_LOCK = func.hashtext("prediction signal publisher")
-_BATCH = 500
 
 
-class SignalPublisher:
+class SignalPublisher(Relay):
     """Appends signals to the journal in the order in which they were stored.
 
     A publisher that dies between appending and marking leaves signals in the journal after the offset that is stored
-    with the marks; they are found there, and only marked. One replica publishes at a time.
+    with the marks; they are found there, and only marked.
     """
 
     def __init__(self, engine: AsyncEngine, journal: Journal, *, idle_seconds: float = 1.0) -> None:
-        self._engine = engine
+        super().__init__(engine, "prediction signal publisher", idle_seconds=idle_seconds)
         self._journal = journal
-        self._idle_seconds = idle_seconds
-        self._news = asyncio.Event()
 
-    def wake(self) -> None:
-        """There may be new signals."""
-        self._news.set()
-
-    async def run(self) -> None:
-        """Publish for ever; raises when the database or the journal is away."""
-        while True:
-            self._news.clear()
-            if await self.publish() == _BATCH:
-                continue
-            # Other replicas store without waking this one, so it looks by itself too.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._idle_seconds):
-                    await self._news.wait()
-
-    async def publish(self) -> int:
-        """Publish what waits, at most 500 signals. Returns how many; 0 also when another replica is at it."""
-        async with self._engine.begin() as connection:
-            if not await connection.scalar(select(func.pg_try_advisory_xact_lock(_LOCK))):
-                return 0
-            waiting = await _waiting(connection)
-            if waiting:
-                offset = await self._append(await _offset(connection), waiting)
-                await _mark(connection, [signal.prediction.prediction_id for signal in waiting], offset)
+    async def _hand_on(self, connection: AsyncConnection) -> int:
+        if waiting := await _waiting(connection):
+            offset = await self._append(await _offset(connection), waiting)
+            await _mark(connection, [signal.prediction.prediction_id for signal in waiting], offset)
         return len(waiting)
 
     async def _append(self, offset: str, waiting: Sequence[Signal]) -> str:
         """Append what is not in the journal after ``offset``; returns the offset of the newest."""
-        there = await self._journal.read(TOPIC, offset, _BATCH)
+        there = await self._journal.read(TOPIC, offset, BATCH)
         appended = {prediction_pb2.Signal.FromString(entry.event).prediction.prediction_id for entry in there}
         events = [
             (signal.prediction.symbol, convert.signal_to_pb(signal).SerializeToString())
@@ -79,7 +54,7 @@ async def _waiting(connection: AsyncConnection) -> list[Signal]:
         .join(signals, signals.c.prediction_id == predictions.c.prediction_id)
         .where(~signals.c.published)
         .order_by(signals.c.sequence)
-        .limit(_BATCH)
+        .limit(BATCH)
     )
     return [_signal(row) for row in (await connection.execute(query)).mappings()]
 
