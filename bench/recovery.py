@@ -15,7 +15,7 @@ from rich.table import Table
 
 from tests.embedded import Mesh, a_mesh
 
-PROCESSES = ("postgres", "redis", "simex", "auth", "marketdata", "prediction", "trading", "gateway")
+PROCESSES = ("postgres", "redis", "simex", "auth", "auth-edge", "marketdata", "prediction", "trading", "gateway")
 START_TARGET, RECOVERY_TARGET = 20.0, 10.0
 
 

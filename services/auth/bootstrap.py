@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from uuid import UUID, uuid4
 
@@ -12,14 +12,24 @@ from google.protobuf.json_format import MessageToDict
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from levimesh.auth.v1 import audit_service_pb2, auth_service_pb2, oauth_service_pb2, user_service_pb2
+from services.auth import contracts
 from services.auth.adapters.authenticators import SqlAuthenticators
 from services.auth.adapters.sealing import Sealer
+from services.auth.adapters.users import SqlUsers
 from services.auth.auditing import Auditing, build_auditing
 from services.auth.edge import Edge, open_edge
 from services.auth.oauth import oauth_servicer, open_external
 from services.auth.people import open_people, user_servicer
 from services.auth.session_converters import key_to_pb
-from services.auth.sessions import Background, Issuing, SessionParts, follow_key_encryption, open_issuing, session_parts
+from services.auth.sessions import (
+    Background,
+    Issuing,
+    SessionParts,
+    follow_issuing,
+    follow_key_encryption,
+    open_issuing,
+    session_parts,
+)
 from services.auth.settings import AuthSettings
 from services.runtime.audit import AuditLog
 from services.runtime.clock import Clock, utc_now
@@ -87,3 +97,26 @@ async def open_auth(
             background: Background = {"key encryption": follow, **issuing.background, **sessions.background}
             background |= {**edge.background, **auditing.background}
             yield Auth({**servicers, **edge.servicers}, issuing, sessions, edge, auditing, background)
+
+
+@asynccontextmanager
+async def open_edge_worker(
+    settings: AuthSettings,
+    engine: AsyncEngine,
+    audit: AuditLog,
+    *,
+    now: Clock = utc_now,
+    new_id: Callable[[], UUID] = uuid4,
+) -> AsyncIterator[Edge]:
+    """Only what the gateway asks while a call waits, with the signing keys that the whole service keeps.
+
+    Waits until that has made the first. Raises KeyNotOpened as it does.
+    """
+    tokens, following = await follow_issuing(settings, engine, Sealer(settings.key_encryption_keys), audit)
+    users = SqlUsers(engine)
+    async with (
+        open_external(settings, engine, users, tokens, audit, now, new_id) as external,
+        open_edge(settings, engine, users, tokens, external, audit, now, new_id) as edge,
+    ):
+        servicers = {service: edge.servicers[service] for service in contracts.ASKED_AT_THE_EDGE}
+        yield replace(edge, servicers=servicers, background={**following, **edge.background})

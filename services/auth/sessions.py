@@ -32,7 +32,7 @@ from services.auth.use_cases.sessions import (
     RefreshSession,
     RevokeSession,
 )
-from services.auth.use_cases.signing_keys import ResealSigningKeys, RotateSigningKeys
+from services.auth.use_cases.signing_keys import FollowSigningKeys, ResealSigningKeys, RotateSigningKeys
 from services.runtime.audit import AuditLog
 from services.runtime.clock import Clock
 
@@ -40,6 +40,7 @@ Background = dict[str, Callable[[], Awaitable[None]]]
 """Work that goes on as long as the process, by name."""
 
 _KEYS_EVERY = 10.0
+_FIRST_KEYS_EVERY = 0.2
 _TIDY_EVERY = 60.0
 
 
@@ -75,24 +76,45 @@ async def open_issuing(
 
     Raises KeyNotOpened when the key-encryption key is not that of the stored keys.
     """
-    schedule = KeySchedule(
-        life=timedelta(days=settings.signing_key_days),
-        overlap=timedelta(seconds=settings.signing_key_overlap_seconds),
-        token_life=timedelta(seconds=settings.token_lifetime_seconds),
-    )
+    schedule = _schedule(settings)
     keys, ring = SqlSigningKeys(engine, audit), Ed25519KeyRing(sealer, schedule)
     reseal = ResealSigningKeys(keys, ring)
     await reseal()
     rotate = RotateSigningKeys(keys, ring, schedule, now)
     await rotate()
-    tokens = JwtTokens(
+    background: Background = {"signing key rotation": partial(_repeat, rotate, _KEYS_EVERY)}
+    return Issuing(_tokens(settings, ring), lambda: ring.public_keys(now()), rotate, reseal, background)
+
+
+async def follow_issuing(
+    settings: AuthSettings, engine: AsyncEngine, sealer: Sealer, audit: AuditLog
+) -> tuple[Tokens, Background]:
+    """What issues access tokens with keys that others make, change and forget, and what keeps up with those.
+
+    Waits until there are some. Raises KeyNotOpened when the key-encryption key is not that of the stored keys.
+    """
+    ring = Ed25519KeyRing(sealer, _schedule(settings))
+    follow = FollowSigningKeys(SqlSigningKeys(engine, audit), ring)
+    while not await follow():  # noqa: ASYNC110 - another process makes them
+        await asyncio.sleep(_FIRST_KEYS_EVERY)
+    return _tokens(settings, ring), {"signing keys": partial(_repeat, follow, _KEYS_EVERY)}
+
+
+def _schedule(settings: AuthSettings) -> KeySchedule:
+    return KeySchedule(
+        life=timedelta(days=settings.signing_key_days),
+        overlap=timedelta(seconds=settings.signing_key_overlap_seconds),
+        token_life=timedelta(seconds=settings.token_lifetime_seconds),
+    )
+
+
+def _tokens(settings: AuthSettings, ring: Ed25519KeyRing) -> JwtTokens:
+    return JwtTokens(
         ring,
         issuer=settings.token_issuer,
         audience=settings.token_audience,
         seconds=settings.token_lifetime_seconds,
     )
-    background: Background = {"signing key rotation": partial(_repeat, rotate, _KEYS_EVERY)}
-    return Issuing(tokens, lambda: ring.public_keys(now()), rotate, reseal, background)
 
 
 def session_parts(
@@ -154,7 +176,7 @@ async def follow_key_encryption(
             current = sealer.current
 
 
-async def _repeat(work: Callable[[], Awaitable[None]], every: float) -> None:
+async def _repeat(work: Callable[[], Awaitable[object]], every: float) -> None:
     while True:
         await work()
         await asyncio.sleep(every)

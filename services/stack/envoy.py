@@ -8,7 +8,7 @@ from gateway.render import write
 from gateway.settings import GatewaySettings
 from services.stack.certificates import EDGE
 from services.stack.checks import NotReady, check_http, request_http
-from services.stack.settings import SERVICES, StackSettings
+from services.stack.settings import AUTH_EDGE, SERVICES, StackSettings
 from services.stack.state import State
 from services.stack.wheels import wheel_folder
 
@@ -36,7 +36,7 @@ class Gateway:
             tls_certificate=own / "certificate.pem",
             tls_private_key=own / "private_key.pem",
             tls_trust_bundle=state.certificates / "ca.pem",
-            endpoints={service: (settings.target(service),) for service in SERVICES},
+            endpoints={service: (settings.target(service),) for service in (*SERVICES, AUTH_EDGE)},
             token_issuer=settings.issuer,
         )
         return cls(gateway, state.path / "gateway")

@@ -63,6 +63,8 @@ class Process:
     """How long it may take to end before it is killed."""
     stop_wave: int = 0
     """The whole stack is stopped in waves, the lowest first."""
+    niceness: int = 0
+    """How much it gives way to the others when there is more to do than the machine can."""
     run_as: RunAs = field(default_factory=lambda: RunAs(user=None, group=None, extra_groups=None))
 
 
@@ -168,7 +170,7 @@ class Supervised:
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         with open_log(self.process.log) as output:
-            return await asyncio.create_subprocess_exec(
+            child = await asyncio.create_subprocess_exec(
                 *self.process.command,
                 env=dict(self.process.environment),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -179,6 +181,10 @@ class Supervised:
                 start_new_session=True,
                 **self.process.run_as,
             )
+        if self.process.niceness:
+            with suppress(ProcessLookupError):
+                os.setpriority(os.PRIO_PROCESS, child.pid, min(19, os.nice(0) + self.process.niceness))
+        return child
 
     async def _watch(self) -> None:
         """Follow the readiness of the running process, until it is told to end."""

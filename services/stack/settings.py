@@ -11,6 +11,8 @@ METRICS_OFFSET = 100
 """A service's metrics port is this much above its port."""
 SERVICES = ("auth", "marketdata", "prediction", "trading")
 """The services of the mesh, by their folders."""
+AUTH_EDGE = "auth-edge"
+"""The worker of auth that the gateway asks while a call waits."""
 
 
 class StackSettings(BaseSettings):
@@ -35,6 +37,8 @@ class StackSettings(BaseSettings):
     """Port of prediction."""
     trading_port: int = Field(default=15054, ge=1, le=65435)
     """Port of trading."""
+    auth_edge_port: int = Field(default=15055, ge=1, le=65435)
+    """Port of auth's worker that the gateway asks while a call waits."""
     simex_port: int = Field(default=15080, ge=1, le=65535)
     """Port of simex, REST and websocket."""
     postgres_port: int = Field(default=15432, ge=1, le=65535)
@@ -48,12 +52,13 @@ class StackSettings(BaseSettings):
     """How long two authorities are trusted before, and again after, the new one takes over from the old one."""
 
     def port(self, service: str) -> int:
-        """The port of one of the SERVICES."""
+        """The port of one of the SERVICES, or of AUTH_EDGE."""
         ports: Mapping[str, int] = {
             "auth": self.auth_port,
             "marketdata": self.marketdata_port,
             "prediction": self.prediction_port,
             "trading": self.trading_port,
+            AUTH_EDGE: self.auth_edge_port,
         }
         return ports[service]
 
@@ -73,13 +78,16 @@ class StackSettings(BaseSettings):
         return f"https://localhost:{self.gateway_port}"
 
     def target(self, service: str) -> str:
-        """``host:port`` of one of the SERVICES."""
+        """``host:port`` of one of the SERVICES, or of AUTH_EDGE."""
         return f"127.0.0.1:{self.port(service)}"
 
     def ports(self) -> list[tuple[str, int]]:
         """Every port that the stack takes, with the variable that changes it."""
         own = [(f"LEVIMESH_{name.upper()}", getattr(self, name)) for name in _PORTS]
-        metrics = [(f"LEVIMESH_{name.upper()}_PORT", self.port(name) + METRICS_OFFSET) for name in SERVICES]
+        metrics = [
+            (f"LEVIMESH_{name.upper().replace('-', '_')}_PORT", self.port(name) + METRICS_OFFSET)
+            for name in (*SERVICES, AUTH_EDGE)
+        ]
         return own + metrics
 
 

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from services.runtime.workload import WorkloadFiles
@@ -14,7 +14,7 @@ from services.stack.envoy import Gateway
 from services.stack.postgres import Cluster, run_as
 from services.stack.processes import Process
 from services.stack.redis import RedisServer
-from services.stack.settings import METRICS_OFFSET, SERVICES, StackSettings
+from services.stack.settings import AUTH_EDGE, METRICS_OFFSET, SERVICES, StackSettings
 from services.stack.sources import Source
 from services.stack.state import Memory, Secrets, State
 
@@ -27,6 +27,9 @@ _EVERYBODYS = frozenset(
 )
 """Variables of the user's environment that reach every process of ours. No others do: there may be secrets in them."""
 
+_NICENESS = {"auth": 10}
+"""Logins give way to orders. What auth is asked while a call waits is answered by its worker, which does not."""
+
 _GATEWAY_WAVE, _SERVICES_WAVE, _EXCHANGE_WAVE, _SERVERS_WAVE = range(4)
 
 
@@ -37,8 +40,8 @@ def processes(settings: StackSettings, state: State, secrets: Secrets, memory: M
     found = [_postgres(servers, state), _redis(servers, state)]
     if source.needs_simex:
         found.append(_simex(settings, state, source, memory.speed))
-    found += [_service(name, settings, state, secrets, servers, source) for name in SERVICES]
-    return [*found, _gateway(settings, state)]
+    services = [_service(name, settings, state, secrets, servers, source) for name in SERVICES]
+    return [*found, *services, _auth_edge(services[0], settings, state), _gateway(settings, state)]
 
 
 def workload_files(state: State, workload: str) -> WorkloadFiles:
@@ -136,6 +139,7 @@ def _service(
         ready=GrpcCheck(name, settings.target(name), workload_files(state, "stack")),
         needs=("postgres", "redis"),
         prepare=servers.database.migration(name),
+        niceness=_NICENESS.get(name, 0),
         stop_wave=_SERVICES_WAVE,
     )
 
@@ -161,6 +165,20 @@ def _suggestions(name: str, source: Source) -> Mapping[str, str]:
     if name == "marketdata" and source.needs_simex:
         return {"MARKETDATA_SYMBOLS": ""}  # all that simex has, which the files of a replay decide
     return {}
+
+
+def _auth_edge(auth: Process, settings: StackSettings, state: State) -> Process:
+    """The worker of ``auth``, which is given the same."""
+    port = settings.port(AUTH_EDGE)
+    return replace(
+        auth,
+        name=AUTH_EDGE,
+        command=_python("services.auth.edge_worker"),
+        environment={**auth.environment, "AUTH_PORT": str(port), "AUTH_METRICS_PORT": str(port + METRICS_OFFSET)},
+        log=_log(state, AUTH_EDGE),
+        ready=GrpcCheck("auth", settings.target(AUTH_EDGE), workload_files(state, "stack")),
+        niceness=0,
+    )
 
 
 def _gateway(settings: StackSettings, state: State) -> Process:

@@ -17,7 +17,7 @@ from tests.embedded import Mesh, a_mesh
 
 SYMBOL = "BTC-USDT@simex"
 JSON = ("-H", "content-type: application/json")
-PROCESSES = ("postgres", "redis", "simex", "auth", "marketdata", "prediction", "trading", "gateway")
+PROCESSES = ("postgres", "redis", "simex", "auth", "auth-edge", "marketdata", "prediction", "trading", "gateway")
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from google.protobuf.descriptor import ServiceDescriptor
 
 from gateway.contracts import SERVICES
+from levimesh.foreign.envoy.service.ratelimit.v3 import rls_pb2
 from services.runtime.clock import utc_now
 from services.runtime.errors import DependencyUnavailable
 from services.stack.certificates import Authority
@@ -24,6 +25,13 @@ from tests.mesh import Served, a_token, serving
 WITHIN = 10.0
 TRADER = {"authorization": f"Bearer {a_token('ROLE_TRADER')}"}
 ADMIN = {"authorization": f"Bearer {a_token('ROLE_ADMIN')}"}
+AN_ORDER = {
+    "client_order_id": "an-order",
+    "symbol": "BTC-USDT@simex",
+    "side": "SIDE_BUY",
+    "type": "ORDER_TYPE_MARKET",
+    "quantity": {"value": "1"},
+}
 STRANGER = {"authorization": f"Bearer {a_token('ROLE_ADMIN', key=Ed25519PrivateKey.generate())}"}
 
 
@@ -66,6 +74,37 @@ async def test_a_dead_service_is_told_at_once_and_the_others_go_on(certificates:
     assert (status, body["code"]) == (503, 14)
     assert body["details"][0]["reason"] == "ERROR_REASON_DEPENDENCY_UNAVAILABLE"
     assert body["details"][1] == {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retry_delay": "1s"}
+
+
+async def test_orders_are_counted_by_auths_worker_and_while_that_is_away_by_auth(certificates: Path) -> None:
+    asked: list[str] = []
+
+    def counted_by(who: str) -> Callable[[object], Awaitable[rls_pb2.RateLimitResponse]]:
+        async def allow(_: object) -> rls_pb2.RateLimitResponse:
+            asked.append(who)
+            return rls_pb2.RateLimitResponse(overall_code=rls_pb2.RateLimitResponse.OK)
+
+        return allow
+
+    calls = Calls()
+    async with (
+        AsyncExitStack() as dying,
+        recorders(certificates, calls, *SERVICES, ShouldRateLimit=counted_by("auth")) as servers,
+    ):
+        worker = recorders(certificates, calls, "auth", ShouldRateLimit=counted_by("worker"))
+        workers = {"auth-edge": ((await dying.enter_async_context(worker))["auth"].target,)}
+        async with running_gateway(certificates, {**endpoints_of(servers), **workers}) as gateway:
+
+            async def submitted() -> bool:
+                return (await answer(gateway, "POST", "/v1/orders", headers=TRADER, json=AN_ORDER))[0] == 200
+
+            await eventually(submitted)
+            before = set(asked)
+            await dying.aclose()
+            await eventually(submitted)
+
+    assert before == {"worker"}
+    assert asked[-1] == "auth"
 
 
 async def test_tokens_are_still_checked_while_auth_is_away(certificates: Path) -> None:

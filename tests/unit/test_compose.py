@@ -1,6 +1,7 @@
 """docker-compose.yml gives every process settings that it takes."""
 
 import base64
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from services.trading.settings import TradingSettings
 COMPOSE: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "docker-compose.yml").read_text())
 SETTINGS: dict[str, type[BaseSettings]] = {
     "auth": AuthSettings,
+    "auth-edge": AuthSettings,
     "marketdata": MarketDataSettings,
     "prediction": PredictionSettings,
     "trading": TradingSettings,
@@ -84,9 +86,20 @@ def test_who_checks_tokens_expects_the_issuer_that_auth_names_in_them() -> None:
     assert issuers == {f"https://localhost:{port.split(':')[1]}"}, "clients find its description there"
 
 
+def test_auths_worker_is_auth_on_another_port() -> None:
+    auth, worker = COMPOSE["services"]["auth"], COMPOSE["services"]["auth-edge"]
+    (endpoint,) = json.loads(COMPOSE["services"]["gateway-configuration"]["environment"]["GATEWAY_ENDPOINTS"])[
+        "auth-edge"
+    ]
+
+    assert worker["environment"] == {**auth["environment"], "AUTH_PORT": endpoint.split(":")[1]}
+    assert worker["secrets"] == auth["secrets"]
+    assert endpoint.startswith("auth-edge:")
+
+
 def test_who_limits_calls_and_who_tells_of_it_read_the_same_scale() -> None:
     readers = {name for name, settings in SETTINGS.items() if "rate_limit_scale" in settings.model_fields}
-    assert readers == {"auth", "gateway-configuration"}
+    assert readers == {"auth", "auth-edge", "gateway-configuration"}
     variables = {variable_of(SETTINGS[name], "rate_limit_scale") for name in readers}
     assert variables == {RATE_LIMIT_SCALE}
     assert all(RATE_LIMIT_SCALE in COMPOSE["services"][name]["environment"] for name in readers)
@@ -103,11 +116,15 @@ def test_no_secret_is_in_an_environment_or_a_command(name: str) -> None:
         assert not re.search(r"://[^/]*:[^/]*@", value or "")
 
 
-@pytest.mark.parametrize("name", ["auth", "marketdata", "prediction", "trading"])
-def test_a_service_sees_its_own_passwords_and_keys_only(name: str) -> None:
-    own = {f"{name.upper()}_DATABASE_PASSWORD", f"{name.upper()}_REDIS_PASSWORD"}
-    assert secrets_of(name) == own | ({"AUTH_KEY_ENCRYPTION_KEY"} if name == "auth" else set())
-    assert holders_of(f"{name}-identity") == {name, "certificates"}
+@pytest.mark.parametrize(
+    ("name", "service"),
+    [(service, service) for service in ("auth", "marketdata", "prediction", "trading")] + [("auth-edge", "auth")],
+)
+def test_a_service_sees_its_own_passwords_and_keys_only(name: str, service: str) -> None:
+    own = {f"{service.upper()}_DATABASE_PASSWORD", f"{service.upper()}_REDIS_PASSWORD"}
+    workers = {"auth-edge"} if service == "auth" else set()
+    assert secrets_of(name) == own | ({"AUTH_KEY_ENCRYPTION_KEY"} if service == "auth" else set())
+    assert holders_of(f"{service}-identity") == {service, "certificates"} | workers
 
 
 def test_every_workload_has_a_volume_of_its_own_and_every_secret_a_file() -> None:

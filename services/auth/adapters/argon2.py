@@ -22,7 +22,7 @@ def owasp_hasher() -> PasswordHasher:
     return PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
 
-_NICE = 15
+_NICEST = 19
 
 
 class Argon2Passwords:
@@ -66,4 +66,4 @@ class Argon2Passwords:
 def _give_way() -> None:
     """Let everything else on the machine run first: on Linux a thread has a niceness of its own."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICEST)

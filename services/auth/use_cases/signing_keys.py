@@ -45,3 +45,17 @@ class RotateSigningKeys:
                 await change.remove(key.kid)
             if (sign_time := self._schedule.next_sign_time(keys, now)) is not None:
                 await change.add(self._ring.new(now, sign_time))
+
+
+class FollowSigningKeys:
+    """Take what keys there are: for a process that only signs with them, and leaves the rest to others."""
+
+    def __init__(self, keys: SigningKeys, ring: KeyRing) -> None:
+        self._keys = keys
+        self._ring = ring
+
+    async def __call__(self) -> bool:
+        """Whether there are any: nobody may have made the first yet."""
+        keys = await self._keys.all()
+        self._ring.take(keys)
+        return bool(keys)

@@ -117,6 +117,54 @@ def test_every_method_is_counted_once_here_or_by_auth(tmp_path: Path) -> None:
         assert bool(buckets(found[method.path])) != bool(by_auth)
 
 
+def asked(configuration: dict[str, Any]) -> dict[str, tuple[str, int]]:
+    """By the name of each filter that asks auth: the cluster that it asks, and for which stage of the routes."""
+    manager = configuration["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    filters = {each["name"]: each["typed_config"] for each in manager["http_filters"]}
+    found = {name: config.get("rate_limit_service", config) for name, config in filters.items()}
+    return {
+        name: (config["grpc_service"]["envoy_grpc"]["cluster_name"], filters[name].get("stage", 0))
+        for name, config in found.items()
+        if "grpc_service" in config
+    }
+
+
+def test_what_orders_wait_for_is_asked_of_a_worker_and_what_logins_wait_for_of_auth(tmp_path: Path) -> None:
+    configuration = rendered(tmp_path)
+    by_stage = {stage: cluster for name, (cluster, stage) in asked(configuration).items() if "ratelimit" in name}
+
+    counted_by = {
+        path: by_stage[route["route"]["rate_limits"][0]["stage"]]
+        for path, route in routes(tmp_path).items()
+        if route["route"]["rate_limits"]
+    }
+    assert counted_by["/levimesh.trading.v1.TradingService/SubmitOrder"] == "auth-edge"
+    assert {path.split(".")[1]: cluster for path, cluster in counted_by.items()} == {
+        "auth": "auth",
+        "trading": "auth-edge",
+    }
+    assert asked(configuration)["envoy.filters.http.ext_authz"][0] == "auth-edge"
+
+
+@pytest.mark.parametrize(
+    ("workers", "groups"),
+    [((), [["127.0.0.1:15051"]]), (("10.0.0.1:1", "10.0.0.2:1"), [["10.0.0.1:1", "10.0.0.2:1"], ["127.0.0.1:15051"]])],
+)
+def test_auth_itself_is_asked_while_there_is_no_worker(
+    tmp_path: Path, workers: tuple[str, ...], groups: list[list[str]]
+) -> None:
+    found = rendered(tmp_path, endpoints={**ENDPOINTS, "auth-edge": workers})["static_resources"]["clusters"]
+    (cluster,) = (each for each in found if each["name"] == "auth-edge")
+    places = cluster["load_assignment"]["endpoints"]
+
+    assert [each["priority"] for each in places] == list(range(len(groups)))
+    assert [
+        [":".join(map(str, each["endpoint"]["address"]["socket_address"].values())) for each in place["lb_endpoints"]]
+        for place in places
+    ] == groups
+    assert "spiffe://levimesh/auth" in json.dumps(cluster["transport_socket"])
+
+
 @pytest.mark.parametrize(("scale", "expected"), [(10, 600), (0.001, 1), (0, None)])
 def test_limits_can_be_scaled(tmp_path: Path, scale: float, expected: int | None) -> None:
     found = buckets(

@@ -19,7 +19,7 @@ from services.stack.state import Memory, State
 
 def settings_on_free_ports(folder: Path) -> StackSettings:
     names = [f"{service}_port" for service in SERVICES]
-    names += ["gateway_port", "gateway_plain_port", "simex_port", "postgres_port", "redis_port"]
+    names += ["auth_edge_port", "gateway_port", "gateway_plain_port", "simex_port", "postgres_port", "redis_port"]
     ports = dict(zip(names, find_free(len(names), first=24_000), strict=True))
     return StackSettings(state=folder, **ports)  # type: ignore[arg-type] # ports only
 

@@ -233,3 +233,13 @@ def test_a_process_that_lived_long_is_restarted_at_once_again() -> None:
 
     assert backoff.delay(lived=60.0) == 0.0
     assert backoff.delay(lived=1.0) == 0.5
+
+
+async def test_a_process_gives_way_to_the_others_as_much_as_it_is_told_to(tmp_path: Path) -> None:
+    async with running(python(tmp_path, "first"), python(tmp_path, "last", niceness=7)) as supervisor:
+        pids = [await ready(supervisor[name]) for name in ("first", "last")]
+
+        first, last = (os.getpriority(os.PRIO_PROCESS, pid) for pid in pids)
+
+    assert first == os.nice(0)
+    assert last == min(19, first + 7)

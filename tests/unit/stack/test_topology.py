@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from services.stack.processes import Process
-from services.stack.settings import SERVICES, StackSettings
+from services.stack.settings import AUTH_EDGE, SERVICES, StackSettings
 from services.stack.state import Memory, Secrets, State
 from services.stack.topology import processes
 
@@ -56,6 +56,18 @@ def test_a_port_that_is_set_reaches_everybody_who_uses_it(tmp_path: Path) -> Non
     assert found["simex"].environment["SIMEX_PORT"] == "16080"
 
 
+def test_auths_worker_at_the_edge_is_auth_on_a_port_of_its_own_that_gives_way_to_nobody(tmp_path: Path) -> None:
+    found = topology(tmp_path, auth_edge_port=16055)
+    auth, worker = found["auth"], found["auth-edge"]
+    ports = {"AUTH_PORT": "16055", "AUTH_METRICS_PORT": "16155"}
+
+    assert worker.environment == {**auth.environment, **ports}
+    assert worker.command[-1] == "services.auth.edge_worker"
+    assert (auth.command[-1], auth.environment["AUTH_PORT"]) == ("services.auth", "15051")
+    assert worker.log != auth.log
+    assert {name: process.niceness for name, process in found.items() if process.niceness} == {"auth": 10}
+
+
 def test_tokens_name_the_url_of_the_gateway_as_their_issuer_for_everybody(tmp_path: Path) -> None:
     found = topology(tmp_path, gateway_port=16443)
 
@@ -90,7 +102,8 @@ def test_a_process_inherits_its_own_settings_and_nobody_elses(tmp_path: Path, mo
 
     for name, process in found.items():
         inherited = {variable for variable in theirs if variable in process.environment}
-        assert inherited == {variable for variable in theirs if variable.startswith(f"{name.upper()}_")}
+        prefix = "AUTH_" if name == AUTH_EDGE else f"{name.upper()}_"
+        assert inherited == {variable for variable in theirs if variable.startswith(prefix)}
         assert "canary" not in process.environment.values()
         assert "LEVIMESH_GATEWAY_PORT" not in process.environment
     assert found["trading"].environment["PATH"]
