@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from services.runtime.policy import RATE_LIMIT_SCALE
 from services.runtime.workload import WorkloadFiles
 from services.stack.checks import GrpcCheck, check_http
 from services.stack.database import Database
@@ -21,7 +22,8 @@ from services.stack.state import Memory, Secrets, State
 _EVERYBODYS = frozenset(
     {
         *("PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "LD_LIBRARY_PATH"),
-        *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "OMP_NUM_THREADS", "LEVIMESH_SECRETS_DIR"),
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "OMP_NUM_THREADS"),
+        *("LEVIMESH_SECRETS_DIR", RATE_LIMIT_SCALE),
         *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
     }
 )
