@@ -17,7 +17,8 @@ from services.stack.ports import find_free
 from tests.auth import RunningAuth, auth_settings, running_auth
 from tests.integration.test_trading_process import trading_process, until_part_holds
 from tests.mesh import files_of
-from tests.trading import BUY, SELL, SERVICE, Trader, World, a_world, until
+from tests.trader import BUY, SELL, Trader, until
+from tests.trading import SERVICE, World, a_world
 
 AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]
 SUBMIT_ORDER = "/levimesh.trading.v1.TradingService/SubmitOrder"

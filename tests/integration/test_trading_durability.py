@@ -17,7 +17,9 @@ from levimesh.trading.v1 import trading_service_pb2 as pb
 from services.runtime.database import open_database
 from services.runtime.journal import RedisJournal, open_journal
 from services.trading.adapters.relay import TOPIC, OutboxRelay
-from tests.trading import ANN, BOB, BTC, BUY, SELL, RunningTrading, Trader, World, a_world, until
+from tests.trader import BUY, SELL, Trader, until
+from tests.trading import ANN, BOB, RunningTrading, World, a_world
+from tests.trading_sources import BTC
 
 FILLED = order_pb2.ORDER_STATUS_FILLED
 OPEN = order_pb2.ORDER_STATUS_OPEN

@@ -15,7 +15,9 @@ from levimesh.trading.v1 import trading_service_pb2 as pb
 from services.runtime.clock import utc_now
 from services.trading.errors import MarketDataUnavailable
 from tests.mesh import error_info
-from tests.trading import ANN, BOB, BTC, BUY, ETH, SELL, RunningTrading, Trader, World, a_world
+from tests.trader import BUY, SELL, Trader
+from tests.trading import ANN, BOB, RunningTrading, World, a_world
+from tests.trading_sources import BTC, ETH
 
 FILLED = order_pb2.ORDER_STATUS_FILLED
 OPEN = order_pb2.ORDER_STATUS_OPEN

@@ -21,7 +21,8 @@ from services.runtime.channels import open_channel
 from services.stack.ports import find_free
 from tests.auth import RunningAuth, auth_settings, running_auth
 from tests.mesh import error_info, files_of
-from tests.trading import BUY, SELL, SERVICE, Trader, World, a_world, until
+from tests.trader import BUY, SELL, Trader, until
+from tests.trading import SERVICE, World, a_world
 
 WITHIN = 20.0
 FILLED = order_pb2.ORDER_STATUS_FILLED

@@ -12,7 +12,9 @@ from levimesh.prediction.v1 import prediction_pb2
 from levimesh.trading.v1 import order_pb2, strategy_pb2
 from levimesh.trading.v1 import trading_service_pb2 as pb
 from tests.mesh import error_info
-from tests.trading import ANN, BOB, BTC, ETH, MARKET_TIME, RunningTrading, Trader, World, a_world, until
+from tests.trader import Trader, until
+from tests.trading import ANN, BOB, RunningTrading, World, a_world
+from tests.trading_sources import BTC, ETH, MARKET_TIME
 
 DOWN = prediction_pb2.DIRECTION_DOWN
 RUNNING, STOPPED = strategy_pb2.STRATEGY_STATE_RUNNING, strategy_pb2.STRATEGY_STATE_STOPPED
