@@ -150,7 +150,9 @@ def _ext_authz() -> Config:
         "transport_api_version": "V3",
         "grpc_service": {"envoy_grpc": {"cluster_name": ASKED}, "timeout": deadline_of(EXCHANGE)},
         "filter_enabled_metadata": {**ours, "invert": True},
-        "allowed_headers": {"patterns": [{"exact": name} for name in (API_KEY, "authorization", ADDRESS)]},
+        "allowed_headers": {
+            "patterns": [{"exact": name} for name in (API_KEY, "authorization", ADDRESS, "user-agent")]
+        },
         "metadata_context_namespaces": [JWT_AUTHN],
         "status_on_error": {"code": "ServiceUnavailable"},
         "validate_mutations": True,

@@ -14,7 +14,7 @@ TRUST_DOMAIN = "spiffe://levimesh/"
 GATEWAY = "gateway"
 ADDRESS_HEADER = "x-levimesh-address"
 """Where the gateway says which address a call came from."""
-_LONGEST_USER_AGENT = 256
+LONGEST_USER_AGENT = 256
 
 
 class TokenMissing(Unauthenticated):
@@ -116,4 +116,4 @@ def _origin(workload: str, headers: Headers | None) -> tuple[str, str]:
     """The address and the client of a call from outside, which only the gateway can know."""
     if headers is None or workload != GATEWAY:
         return "", ""
-    return str(headers.get(ADDRESS_HEADER, "")), str(headers.get("user-agent", ""))[:_LONGEST_USER_AGENT]
+    return str(headers.get(ADDRESS_HEADER, "")), str(headers.get("user-agent", ""))[:LONGEST_USER_AGENT]

@@ -19,7 +19,7 @@ from levimesh.auth.v1 import user_service_pb2 as user_service
 from levimesh.foreign.envoy.service.auth.v3 import external_auth_pb2, external_auth_pb2_grpc
 from levimesh.policy.v1 import policy_pb2
 from tests.api_keys import Checked
-from tests.auth import RunningAuth, auth_settings, running_auth
+from tests.auth import RunningAuth, SetClock, auth_settings, running_auth
 from tests.issuer import AUDIENCE, Issuer, IssuerKey, an_rsa_key, running_issuer
 from tests.mesh import error_info
 
@@ -35,14 +35,15 @@ class Outside:
     running: RunningAuth
     issuer: Issuer
     key: IssuerKey
+    clock: SetClock
 
     def token(self, *roles: str, **changes: Any) -> str:
         return self.issuer.token(self.key, *roles, **changes)
 
-    async def check(self, token: str) -> Checked:
+    async def check(self, token: str, **headers: str) -> Checked:
         """What the gateway is told of a call with ``token``."""
         request = external_auth_pb2.CheckRequest()
-        request.attributes.request.http.headers["authorization"] = f"Bearer {token}"
+        request.attributes.request.http.headers.update({"authorization": f"Bearer {token}", **headers})
         stub = external_auth_pb2_grpc.AuthorizationStub(self.running.served.channel(AUTHORIZATION))
         return Checked(await stub.Check(request))
 
@@ -83,9 +84,10 @@ async def outside(database_url: Callable[[str], str], certificates: Path, algori
             "roles": {"mesh-viewers": "viewer", "mesh-traders": "trader", "mesh-admins": "admin"},
         }
         settings = auth_settings(database_url("auth"), external_issuers=[known])
-        async with running_auth(settings, certificates) as running:
+        clock = SetClock()
+        async with running_auth(settings, certificates, now=clock) as running:
             await running.create_admin()
-            yield Outside(running, issuer, key)
+            yield Outside(running, issuer, key, clock)
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"], indirect=True)
@@ -152,10 +154,52 @@ async def test_the_roles_are_always_those_of_the_newest_token(outside: Outside) 
     assert list((await outside.user(own)).roles) == [policy_pb2.ROLE_VIEWER]
 
 
+async def test_an_older_token_gives_no_role_that_a_newer_one_has_taken_away(outside: Outside) -> None:
+    now = outside.issuer.claims()["iat"]
+    older = outside.token("mesh-admins", iat=now - 60)
+    await outside.admitted(older)
+    newer = outside.token("mesh-viewers", iat=now - 30)
+    await outside.admitted(newer)
+    outside.clock.move(seconds=1)
+
+    again = await outside.check(older)
+
+    assert again.claims["roles"] == ["ROLE_VIEWER"]
+    assert list((await outside.user(again.bearing)).roles) == [policy_pb2.ROLE_VIEWER]
+    assert await outside.refused(outside.token("other", iat=now)) == (403, "ROLE_NOT_ALLOWED")
+    outside.clock.move(seconds=1)
+    assert await outside.refused(older) == (403, "ROLE_NOT_ALLOWED"), "the newest token has no role at all"
+    assert await outside.refused(newer) == (403, "ROLE_NOT_ALLOWED")
+
+
+async def test_of_tokens_that_come_at_once_the_newest_decides_about_the_roles(outside: Outside) -> None:
+    now = outside.issuer.claims()["iat"]
+    names = ("mesh-viewers", "mesh-traders", "mesh-admins")
+    tokens = [outside.token(names[age % 3], iat=now - age, sid=f"login-{age}") for age in range(30)]
+    newest = await outside.admitted(tokens[-1])
+
+    await asyncio.gather(*(outside.admitted(token) for token in reversed(tokens)))
+
+    own = await outside.admitted(outside.token("mesh-viewers", iat=now - 60))
+    assert list((await outside.user(own)).roles) == [policy_pb2.ROLE_VIEWER]
+    assert newest
+
+
+async def test_a_session_shows_where_and_with_what_it_began(outside: Outside) -> None:
+    token = outside.token("mesh-viewers")
+    headers = {"user-agent": "a browser " * 99, "x-levimesh-address": "203.0.113.7"}
+
+    own = (await outside.check(token, **headers)).bearing
+
+    listed = await outside.running.as_workload("gateway").ListSessions(pb.ListSessionsRequest(), metadata=own)
+    (session,) = listed.sessions
+    assert (session.address, session.user_agent) == ("203.0.113.7", ("a browser " * 99)[:256])
+
+
 async def test_who_comes_in_and_with_which_roles_is_recorded(outside: Outside) -> None:
-    await outside.admitted(outside.token("mesh-admins"))
-    await outside.admitted(outside.token("mesh-admins"))
-    await outside.admitted(outside.token("mesh-viewers"))
+    for role in ("mesh-admins", "mesh-admins", "mesh-viewers"):
+        await outside.admitted(outside.token(role))
+        outside.clock.move(seconds=1)
 
     events = [event for event in outside.running.audit.events if event.action.startswith("external_")]
     assert [(event.action, event.subject["roles"]) for event in events] == [
@@ -186,6 +230,8 @@ async def test_a_session_that_is_ended_here_stays_ended(outside: Outside) -> Non
 
     await outside.running.as_workload("gateway").Logout(pb.LogoutRequest(), metadata=own)
 
+    assert await outside.admitted(token), "for a moment, with a token that every service refuses"
+    outside.clock.move(seconds=1)
     assert await outside.refused(token) == ENDED
     assert await outside.refused(outside.token("mesh-viewers", exp=outside.issuer.claims()["exp"] + 60)) == ENDED
     assert await outside.admitted(outside.token("mesh-viewers", sid="login-2"))
@@ -198,6 +244,7 @@ async def test_a_disabled_user_stays_out(outside: Outside) -> None:
     await outside.running.users().DisableUser(
         user_service.DisableUserRequest(user_id=user.user_id), metadata=await outside.running.login()
     )
+    outside.clock.move(seconds=1)
 
     assert await outside.refused(token) == ENDED
     assert await outside.refused(outside.token("mesh-viewers", sid="login-2")) == ENDED
@@ -211,6 +258,7 @@ NOT_FOR_US: list[dict[str, Any]] = [
     {"exp": 1},
     {"exp": None},
     {"iat": None},
+    {"iat": -(10**30)},
     {"sub": None},
     {"nbf": 2**40},
     {"typ": "ID"},

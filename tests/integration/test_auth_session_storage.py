@@ -45,7 +45,15 @@ def a_session(at: datetime = NOON) -> Session:
 
 
 def a_person(expire_time: datetime) -> ExternalPerson:
-    return ExternalPerson("https://id.example.com", "1", "bob", frozenset({Role.VIEWER}), str(uuid4()), expire_time)
+    return ExternalPerson(
+        "https://id.example.com", "1", "bob", frozenset({Role.VIEWER}), str(uuid4()), NOON, expire_time
+    )
+
+
+async def user_of(people: SqlExternalPeople, person: ExternalPerson) -> User:
+    standing = await people.standing(person, NOON)
+    assert standing is not None
+    return standing.user
 
 
 async def count(engine: AsyncEngine, what: str) -> int:
@@ -182,7 +190,7 @@ async def test_a_login_at_another_issuer_that_was_ended_stays_so_as_long_as_its_
     sessions: SqlSessions, engine: AsyncEngine
 ) -> None:
     people, person = SqlExternalPeople(engine, uuid4), a_person(NOON + timedelta(days=7))
-    user = await people.user(person, NOON)
+    user = await user_of(people, person)
     await people.session(person, user, Origin("", ""), NOON)
     await sessions.end(person.session_id, user.user_id, NOON)
 
@@ -196,7 +204,7 @@ async def test_all_sessions_are_those_at_other_issuers_too_whose_next_token_is_s
     sessions: SqlSessions, engine: AsyncEngine
 ) -> None:
     people, person = SqlExternalPeople(engine, uuid4), a_person(NOON + A_MINUTE)
-    user = await people.user(person, NOON)
+    user = await user_of(people, person)
     await people.session(person, user, Origin("", ""), NOON)
 
     assert await sessions.end_all_of_user(user.user_id, NOON + 2 * A_MINUTE) == 1

@@ -190,11 +190,13 @@ async def test_over_grpc_an_api_key_works_as_well(gateway: Gateway, calls: Calls
 
 
 async def test_auth_learns_no_more_of_a_call_than_it_needs(gateway: Gateway, exchange: Exchange) -> None:
-    await ask(gateway, "/v1/symbols", {**A_KEY, "cookie": "of somebody else", "x-other": "1"})
+    said = {"user-agent": "a browser", "cookie": "of somebody else", "x-other": "1"}
+    await ask(gateway, "/v1/symbols", {**A_KEY, **said})
 
     (asked,) = exchange.asked
     told = {name for name in asked.attributes.request.http.headers if not name.startswith(":")}
-    assert told == {"x-api-key", "x-levimesh-address"}
+    assert told == {"x-api-key", "x-levimesh-address", "user-agent"}
+    assert asked.attributes.request.http.headers["user-agent"] == "a browser", "sessions are shown with it"
 
 
 async def test_with_a_token_of_the_mesh_auth_is_not_asked(gateway: Gateway, calls: Calls, exchange: Exchange) -> None:

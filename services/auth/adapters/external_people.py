@@ -4,16 +4,16 @@ from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, insert
+from sqlalchemy import ColumnElement, func, insert, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.auth.adapters.sessions import session_of
 from services.auth.adapters.tables import external_people, one_at_a_time, sessions, users
 from services.auth.adapters.users import select_users, user_of
-from services.auth.domain.external import ExternalPerson
+from services.auth.domain.external import ExternalPerson, Standing
 from services.auth.domain.sessions import Origin, Session
-from services.auth.domain.users import User
+from services.auth.domain.users import Role, User
 
 _NO_PASSWORD = ""
 """The hash of no password."""
@@ -26,10 +26,15 @@ class SqlExternalPeople:
         self._engine = engine
         self._new_id = new_id
 
-    async def user(self, person: ExternalPerson, now: datetime) -> User:
+    async def standing(self, person: ExternalPerson, now: datetime) -> Standing | None:
         async with self._engine.connect() as connection:
             known = await _find(connection, person)
-        return known or await self._add(person, now)
+        if known is None:
+            return await self._add(person, now) if person.roles else None
+        standing, issue_time = known
+        if person.issue_time < issue_time or (person.issue_time, person.roles) == (issue_time, standing.roles):
+            return standing
+        return await self._learn(person)
 
     async def session(self, person: ExternalPerson, user: User, origin: Origin, now: datetime) -> Session:
         begun = postgresql.insert(sessions).values(
@@ -48,23 +53,39 @@ class SqlExternalPeople:
         async with self._engine.begin() as connection:
             return session_of((await connection.execute(renewed.returning(sessions))).one())
 
-    async def _add(self, person: ExternalPerson, now: datetime) -> User:
+    async def _learn(self, person: ExternalPerson) -> Standing | None:
+        """Keep what the token of ``person`` says, unless a newer one has been faster."""
+        newer = update(external_people).where(*_this_one(person), external_people.c.issue_time <= person.issue_time)
+        async with self._engine.begin() as connection:
+            await connection.execute(newer.values(issue_time=person.issue_time, roles=sorted(person.roles)))
+            known = await _find(connection, person)
+        return None if known is None else known[0]
+
+    async def _add(self, person: ExternalPerson, now: datetime) -> Standing:
         async with self._engine.begin() as connection:
             # Two first calls of one person at once.
             await one_at_a_time(connection, "auth external people")
             if (known := await _find(connection, person)) is not None:
-                return known
+                return known[0]
             user = await _new_user(connection, person, str(self._new_id()), now)
             ids = {"issuer": person.issuer, "subject": person.subject, "user_id": user.user_id}
-            await connection.execute(insert(external_people).values(**ids))
-            return user
+            said = {"issue_time": person.issue_time, "roles": sorted(person.roles)}
+            await connection.execute(insert(external_people).values(**ids, **said))
+            return Standing(user, person.roles)
 
 
-async def _find(connection: AsyncConnection, person: ExternalPerson) -> User | None:
-    this_one = (external_people.c.issuer == person.issuer, external_people.c.subject == person.subject)
-    theirs = select_users().join(external_people, external_people.c.user_id == users.c.user_id)
-    row = (await connection.execute(theirs.where(*this_one))).one_or_none()
-    return None if row is None else user_of(row)
+def _this_one(person: ExternalPerson) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return external_people.c.issuer == person.issuer, external_people.c.subject == person.subject
+
+
+async def _find(connection: AsyncConnection, person: ExternalPerson) -> tuple[Standing, datetime] | None:
+    """Who the person is, and when the newest token was issued."""
+    newest = (external_people.c.issue_time, external_people.c.roles.label("newest_roles"))
+    theirs = select_users().join(external_people, external_people.c.user_id == users.c.user_id).add_columns(*newest)
+    row = (await connection.execute(theirs.where(*_this_one(person)))).one_or_none()
+    if row is None:
+        return None
+    return Standing(user_of(row), frozenset(map(Role, row.newest_roles))), row.issue_time
 
 
 async def _new_user(connection: AsyncConnection, person: ExternalPerson, user_id: str, now: datetime) -> User:

@@ -104,7 +104,7 @@ class OidcTokens:
             if key is None:
                 raise ExternalTokenInvalid
             return issuer.person(_claims(token, issuer, key), token)
-        except (jwt.InvalidTokenError, KeyError, TypeError, ValueError, RecursionError) as error:
+        except (jwt.InvalidTokenError, KeyError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
             raise ExternalTokenInvalid from error
 
 

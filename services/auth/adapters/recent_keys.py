@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import bindparam, or_, update
@@ -13,21 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.auth.adapters.tables import api_keys
 from services.auth.domain.api_keys import StoredKey
+from services.auth.recent import Recent
 from services.runtime.errors import Overloaded
 
 _log = logging.getLogger(__name__)
 
-_OLDEST = 1.0
-_REMEMBERED = 10_000
 _AT_ONCE = 4
 _WAITING = 100
 _WRITTEN_EVERY = 20.0
-
-
-@dataclass(frozen=True)
-class _Reading:
-    began: float
-    answer: "asyncio.Future[StoredKey | None]"
 
 
 class KeysInTurn:
@@ -59,28 +51,10 @@ class RecentKeys:
         self, find: Callable[[str], Awaitable[StoredKey | None]], monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._find = find
-        self._monotonic = monotonic
-        self._readings: dict[str, _Reading] = {}
+        self._recent: Recent[str, StoredKey | None] = Recent(monotonic)
 
     async def find(self, prefix: str) -> StoredKey | None:
-        now = self._monotonic()
-        reading = self._readings.get(prefix)
-        if reading is None or now - reading.began >= _OLDEST:
-            reading = self._read(prefix, now)
-        # A caller that gives up leaves the reading to the others.
-        return await asyncio.shield(reading.answer)
-
-    def _read(self, prefix: str, now: float) -> _Reading:
-        if len(self._readings) >= _REMEMBERED:
-            self._readings = {name: known for name, known in self._readings.items() if now - known.began < _OLDEST}
-        reading = self._readings[prefix] = _Reading(now, asyncio.ensure_future(self._find(prefix)))
-
-        def done(answer: "asyncio.Future[StoredKey | None]") -> None:
-            if (answer.cancelled() or answer.exception() is not None) and self._readings.get(prefix) is reading:
-                del self._readings[prefix]
-
-        reading.answer.add_done_callback(done)
-        return reading
+        return await self._recent.get(prefix, lambda: self._find(prefix))
 
 
 class LazyUses:

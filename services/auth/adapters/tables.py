@@ -128,6 +128,8 @@ external_people = Table(
     Column("issuer", Text, primary_key=True),
     Column("subject", Text, primary_key=True),
     Column("user_id", Uuid(as_uuid=False), nullable=False),
+    Column("issue_time", DateTime(timezone=True), nullable=False),
+    Column("roles", ARRAY(Text), nullable=False),
 )
 
 signing_keys = Table(

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid5
 
-from services.auth.domain.users import Role
+from services.auth.domain.users import Role, User
 
 _SESSIONS = UUID("6f6c4f0f-7d6b-5a52-9d3c-0d4c1b1f8a11")
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9._-]+")
@@ -37,6 +37,7 @@ class Issuer:
             username=str(claims.get(self.username_claim) or subject),
             roles=frozenset(self._roles(claims)),
             session_id=str(uuid5(_SESSIONS, f"{self.issuer}\n{subject}\n{_digest(str(session))}")),
+            issue_time=datetime.fromtimestamp(float(claims["iat"]), tz=UTC),
             expire_time=datetime.fromtimestamp(float(claims["exp"]), tz=UTC),
         )
 
@@ -60,8 +61,9 @@ class ExternalPerson:
     roles: frozenset[Role]
     session_id: str
     """A UUID, the same for all tokens of one login at the issuer."""
+    issue_time: datetime
     expire_time: datetime
-    """Of the token."""
+    """Of the token, as is the time before."""
 
     def names(self) -> Iterator[str]:
         """User names for this person, the best first; the last is nobody else's."""
@@ -72,6 +74,15 @@ class ExternalPerson:
         yield name[:_LONGEST_NAME]
         yield f"{name[: _LONGEST_NAME - 9]}-{digest[:8]}"
         yield f"user-{digest[:40]}"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Who a person is here, and what the newest of their tokens that has been seen says of them."""
+
+    user: User
+    roles: frozenset[Role]
+    """None at all for somebody whom the issuer has taken every role."""
 
 
 def _digest(text: str) -> str:

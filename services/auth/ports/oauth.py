@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from services.auth.domain.external import ExternalPerson
+from services.auth.domain.external import ExternalPerson, Standing
 from services.auth.domain.oauth import AuthorizationCode
 from services.auth.domain.sessions import Origin, Session
 from services.auth.domain.users import User
@@ -43,8 +43,12 @@ class ExternalTokens(Protocol):
 class ExternalPeople(Protocol):
     """The users and sessions of people whom other issuers vouch for."""
 
-    async def user(self, person: ExternalPerson, now: datetime) -> User:
-        """The user of ``person``, made when they first come: with a name of their own and no password."""
+    async def standing(self, person: ExternalPerson, now: datetime) -> Standing | None:
+        """Who ``person`` is here, with the roles of the newest token: those of ``person``, unless a token that was
+        issued later has been seen. None for somebody new who has no role.
+
+        The user is made when they first come: with a name of their own and no password.
+        """
 
     async def session(self, person: ExternalPerson, user: User, origin: Origin, now: datetime) -> Session:
         """The session of this login at the issuer, begun when it is first seen, and good as long as its tokens.

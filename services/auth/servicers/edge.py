@@ -19,7 +19,7 @@ from services.auth.use_cases.api_keys import ExchangeApiKey
 from services.auth.use_cases.external import ExchangeExternalToken
 from services.auth.use_cases.limits import CountCall
 from services.runtime.errors import MeshError
-from services.runtime.identity import ADDRESS_HEADER, TokenMissing
+from services.runtime.identity import ADDRESS_HEADER, LONGEST_USER_AGENT, TokenMissing
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -47,7 +47,9 @@ class AuthorizationServicer(auth_pb_grpc.AuthorizationServicer):
         if secret := headers.get(convert.API_KEY_HEADER):
             return await self._exchange_api_key(secret, address)
         if token := convert.bearer_of(headers):
-            return await self._exchange_external(token, Origin(address, headers.get("user-agent", "")))
+            return await self._exchange_external(
+                token, Origin(address, headers.get("user-agent", "")[:LONGEST_USER_AGENT])
+            )
         raise TokenMissing("log in and send `authorization: Bearer <access token>`, or send an API key as `x-api-key`")
 
 

@@ -18,7 +18,13 @@ KEYCLOAK = Issuer(
     {"traders": Role.TRADER, "viewers": Role.VIEWER},
     "preferred_username",
 )
-CLAIMS: dict[str, Any] = {"sub": "1", "exp": 2_000_000_000, "preferred_username": "ann", "sid": "login"}
+CLAIMS: dict[str, Any] = {
+    "sub": "1",
+    "iat": 1_900_000_000,
+    "exp": 2_000_000_000,
+    "preferred_username": "ann",
+    "sid": "login",
+}
 
 
 def a_person(**changes: Any) -> ExternalPerson:
