@@ -17,6 +17,7 @@ from levimesh.auth.v1 import (
     policy_service_pb2,
     user_service_pb2,
 )
+from levimesh.client.service_config import repeatable_methods
 from levimesh.foreign.envoy.service.auth.v3 import external_auth_pb2
 from levimesh.foreign.envoy.service.ratelimit.v3 import rls_pb2
 from levimesh.marketdata.v1 import (
@@ -26,7 +27,6 @@ from levimesh.marketdata.v1 import (
     quality_service_pb2,
     symbol_service_pb2,
 )
-from levimesh.policy.v1 import policy_pb2
 from levimesh.prediction.v1 import prediction_service_pb2
 from levimesh.trading.v1 import trading_service_pb2
 from services.runtime.policy import Policy, RateLimit, effective_policy, policies
@@ -62,12 +62,6 @@ EXCHANGE = external_auth_pb2.DESCRIPTOR.services_by_name["Authorization"].method
 COUNT = rls_pb2.DESCRIPTOR.services_by_name["RateLimitService"].methods_by_name["ShouldRateLimit"]
 """What auth is asked about a call that is counted for all gateways together."""
 
-_REPEATABLE = {
-    policy_pb2.IDEMPOTENCY_READ_ONLY,
-    policy_pb2.IDEMPOTENCY_BY_REQUEST_ID,
-    policy_pb2.IDEMPOTENCY_SAME_STATE,
-}
-
 
 @dataclass(frozen=True)
 class Method:
@@ -80,7 +74,7 @@ class Method:
     for_admins: bool
     """Whether nobody but an admin may call it."""
     repeatable: bool
-    """Whether the policy says that a repetition does no harm."""
+    """Whether it is unary, and its policy says that a repetition does no harm: what clients repeat too."""
     deadline: timedelta | None
     """None for streams."""
     rate_limit: RateLimit
@@ -121,7 +115,7 @@ def _method(workload: str, method: MethodDescriptor, policy: Policy) -> Method:
         path=policy.method,
         public=policy.public,
         for_admins=policy.roles == {"ROLE_ADMIN"} or policy.scopes == {"admin"},
-        repeatable=method.GetOptions().Extensions[policy_pb2.method].idempotency in _REPEATABLE,
+        repeatable=policy.method in repeatable_methods(method.containing_service),
         deadline=None if method.server_streaming else timedelta(seconds=policy.deadline or 0),
         rate_limit=policy.rate_limit,
         speaks_http=_speaks_http(method),

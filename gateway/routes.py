@@ -66,7 +66,7 @@ def _durations(method: Method) -> Config:
 def _retries(method: Method) -> Config:
     """On another replica: whatever cannot have reached a service, and any failure of what may be repeated."""
     retry_on = ["connect-failure", "refused-stream"]
-    if method.repeatable and method.deadline is not None:
+    if method.repeatable:
         retry_on += ["reset", "unavailable"]
     return {
         "retry_on": ",".join(retry_on),

@@ -22,7 +22,8 @@ def _host_and_port(text: str) -> str:
 
 Endpoint = Annotated[str, AfterValidator(_host_and_port)]
 
-_LONGEST_SOCKET_FOLDER = 90  # the kernel takes 107 bytes for a socket's whole path
+LONGEST_SOCKET_FOLDER = 90
+"""Bytes of a folder's path below which a socket fits: the kernel takes 107 for the whole path."""
 
 
 class ExternalIssuer(BaseModel):
@@ -118,8 +119,8 @@ class GatewaySettings(BaseSettings):
     @field_validator("socket_folder")
     @classmethod
     def _a_unix_socket_fits(cls, folder: Path) -> Path:
-        if len(os.fsencode(folder.absolute())) > _LONGEST_SOCKET_FOLDER:
-            raise ValueError(f"a path of at most {_LONGEST_SOCKET_FOLDER} bytes is possible here; choose a shorter one")
+        if len(os.fsencode(folder.absolute())) > LONGEST_SOCKET_FOLDER:
+            raise ValueError(f"a path of at most {LONGEST_SOCKET_FOLDER} bytes is possible here; choose a shorter one")
         return folder.absolute()
 
     @property

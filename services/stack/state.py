@@ -12,10 +12,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
+from gateway.settings import LONGEST_SOCKET_FOLDER
 from services.stack.files import is_ours_alone, write_private
 from services.stack.settings import SERVICES
-
-_LONGEST_SOCKET_FOLDER = 90  # the kernel takes 107 bytes for a socket's whole path
 
 
 class StateUnusable(Exception):
@@ -80,7 +79,7 @@ class State:
     def sockets(self) -> Path:
         """Folder of unix sockets: in the state folder unless its path is too long for them."""
         inside = self.path / "run"
-        if len(os.fsencode(inside)) <= _LONGEST_SOCKET_FOLDER:
+        if len(os.fsencode(inside)) <= LONGEST_SOCKET_FOLDER:
             return inside
         name = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:16]
         return Path(tempfile.gettempdir()) / f"levimesh-{os.getuid()}-{name}"
