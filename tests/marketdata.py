@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from services.marketdata import converters as convert
 from services.marketdata.adapters.ccxt_source import open_ccxt_source
 from services.marketdata.bootstrap import MarketData, build
 from services.marketdata.domain.market import Candle, Interval
+from services.marketdata.domain.quarantine import Refused
 from services.marketdata.ports.sources import Source
 from services.marketdata.settings import MarketDataSettings
 from services.runtime import decimals, timestamps
@@ -88,6 +89,16 @@ class Exchange:
         for _ in range(0, seconds, step):
             self.clock.advance(step)
             await asyncio.sleep(0.03)
+
+
+@dataclass
+class RefusedRows:
+    """Implements Quarantine in memory."""
+
+    rows: list[Refused] = field(default_factory=list)
+
+    def put(self, row: Refused) -> None:
+        self.rows.append(row)
 
 
 @dataclass(frozen=True)
@@ -207,7 +218,7 @@ class World:
     async def source(self, **settings: Any) -> AsyncIterator[Source]:
         """The exchange through ccxt, as the service sees it."""
         values = self.settings(**settings)
-        async with open_ccxt_source(values.source, values.exchange, values.base_url, values.symbols) as source:
+        async with open_ccxt_source(values.first_source(), RefusedRows(), values.retention()) as source:
             yield source
 
     @asynccontextmanager

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from levimesh.marketdata.v1 import marketdata_service_pb2
 from services.marketdata.adapters.ccxt_source import open_ccxt_source
 from services.marketdata.bootstrap import build
+from services.marketdata.quality import open_quarantine
 from services.marketdata.settings import MarketDataSettings
 from services.runtime.audit_outbox import open_audit_log
 from services.runtime.database import open_database
@@ -21,9 +22,10 @@ async def main() -> None:
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(open_database(settings.database_url))
         audit = await stack.enter_async_context(open_audit_log(settings.database_url, "marketdata"))
+        quarantine = open_quarantine(engine)
         journal = await stack.enter_async_context(open_journal(settings.redis_url))
         source = await stack.enter_async_context(
-            open_ccxt_source(settings.source, settings.exchange, settings.base_url, settings.symbols)
+            open_ccxt_source(settings.first_source(), quarantine, settings.retention())
         )
         runtime = await stack.enter_async_context(open_runtime("marketdata", settings, audit))
         await runtime.fetch_keys()
@@ -31,6 +33,8 @@ async def main() -> None:
         marketdata = build(settings, engine, journal, source, runtime.health)
         for name, work in marketdata.work.items():
             runtime.spawn(name, work)
+        runtime.spawn("quarantine", quarantine.run)
+        runtime.spawn("quarantine retention", quarantine.drop_expired)
         await runtime.serve({_MARKETDATA: marketdata.servicer})
 
 

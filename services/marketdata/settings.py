@@ -1,12 +1,15 @@
 """The settings of marketdata."""
 
 import re
+from datetime import timedelta
 from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from services.marketdata.domain.market import Interval
+from services.marketdata.domain.rules import Retention
+from services.marketdata.source_settings import ExchangeSettings
 from services.runtime.settings import ServiceSettings
 
 
@@ -57,6 +60,20 @@ class MarketDataSettings(ServiceSettings):
         if self.candles_kept_days < max(self.history_1m_days, self.history_5m_days):
             raise ValueError("candles_kept_days must not be less than history_1m_days and history_5m_days")
         return self
+
+    def first_source(self) -> ExchangeSettings:
+        """The source that ``source``, ``exchange``, ``base_url`` and ``symbols`` describe."""
+        return ExchangeSettings(
+            name=self.source,
+            exchange=self.exchange,
+            base_url=self.base_url,
+            symbols=self.symbols,
+            settle_seconds=self.settle_seconds,
+        )
+
+    def retention(self) -> Retention:
+        """How long what sources tell is kept."""
+        return Retention(timedelta(days=self.trades_kept_days), timedelta(days=self.candles_kept_days))
 
     def history_days(self, interval: Interval) -> int:
         """How many days of history are wanted."""

@@ -64,8 +64,8 @@ class ExchangeSettings(_Source):
     kind: Literal["exchange"] = "exchange"
     """Always ``exchange``."""
     exchange: str = Field(pattern=r"^[a-z0-9]+$")
-    """Its id in ccxt: any of ccxt.pro that has spot markets and live trades. What is special about Binance, MEXC, Bybit,
-    OKX, Coinbase and Kraken is known."""
+    """Its id in ccxt: any of ccxt.pro that has spot markets and live trades. What is special about Binance, MEXC,
+    Bybit, OKX, Coinbase and Kraken is known."""
     base_url: str = Field(default="", pattern=r"^(https?://[^/]+)?/?$")
     """Where it is, REST and websocket alike; empty for its own addresses."""
     symbols: tuple[str, ...] = ()
@@ -95,8 +95,8 @@ class EquitySettings(_Source):
     """Prices come as binary fractions, and are rounded to this many digits after the point."""
     poll_seconds: float = Field(default=60.0, gt=0)
     """How long the time of the service is believed before it is asked again; candles are polled as time goes on."""
-    intervals: tuple[Literal["1m", "5m", "15m", "1h", "1d"], ...] = ("1m", "5m", "1h", "1d")
-    """The candles that are taken from it."""
+    intervals: tuple[Literal["1m", "5m", "15m", "1d"], ...] = ("1m", "5m", "1d")
+    """The candles that are taken from it; its hours begin when the exchange opens, so that hours are rolled up."""
 
     @field_validator("symbols")
     @classmethod
@@ -127,7 +127,7 @@ class RatesSettings(_Source):
     kind: Literal["rates"] = "rates"
     """Always ``rates``."""
     style: Literal["er_api", "frankfurter"] = "er_api"
-    """The interface that it speaks: that of open.er-api.com (newest rates only) or that of frankfurter.dev (history)."""
+    """The interface that it speaks: that of open.er-api.com (newest rates), or of frankfurter.dev (history too)."""
     base_url: str = Field(default="", pattern=_URL)
     """Where it is, up to and without ``/latest``; empty for ``https://open.er-api.com/v6`` or
     ``https://api.frankfurter.dev/v1``, by its style."""
@@ -211,7 +211,7 @@ def pairs(symbols: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def sources_from(described: object, where: str = "MARKETDATA_SOURCES") -> tuple[SourceSettings, ...]:
-    """The sources that a list of mappings describes, each with its name. Raises ValueError with words that say where."""
+    """The sources that a list of mappings describes, each with its name. Raises ValueError that says where."""
     try:
         sources = _SOURCES.validate_python(described)
     except ValidationError as error:

@@ -1,44 +1,50 @@
 """Any exchange of ccxt.pro as a source.
 
-Numbers stay exact: ccxt is told to hand them out as text, and they become Decimal here.
+Numbers stay exact: ccxt is told to make Decimals of the text that exchanges send.
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import ccxt.pro
 
-from services.marketdata.domain.market import Candle, Interval, Origin, Symbol, TakerSide, Trade
+from services.marketdata.adapters.ccxt_book import BookDifferences
+from services.marketdata.adapters.ccxt_exchanges import PRESETS, Preset, new_exchange
+from services.marketdata.adapters.ccxt_pages import following, with_ids
+from services.marketdata.adapters.ccxt_time import from_milliseconds, to_milliseconds
+from services.marketdata.adapters.inspection import Inspection
+from services.marketdata.domain.book import BookChange
+from services.marketdata.domain.market import (
+    AssetType,
+    Candle,
+    Channel,
+    Interval,
+    Origin,
+    SourceKind,
+    Symbol,
+    TakerSide,
+    Trade,
+)
+from services.marketdata.domain.rules import Retention
 from services.marketdata.domain.sequence import Break, Step
+from services.marketdata.ports.quarantine import Quarantine
 from services.marketdata.ports.sources import SourceUnavailable
+from services.marketdata.source_settings import INTERVALS, ExchangeSettings
 from services.runtime.clock import Clock, utc_now
 
-_log = logging.getLogger(__name__)
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_TIMEFRAMES = {Interval.ONE_MINUTE: "1m", Interval.FIVE_MINUTES: "5m"}
 _SIDES = {"buy": TakerSide.BUY, "sell": TakerSide.SELL}
-_CANDLES_A_PAGE = 1000
 _MOST_SYMBOLS = 50
 """How many markets a source may have so that all are followed when none are named."""
-_KEEP_ALIVE_MS = 10_000
+_MOST_EMPTY_PAGES = 200
+"""So many spans without candles are passed over at once."""
 _CLOSE_SECONDS = 2.0
 """How long an exchange may take to say goodbye."""
 _FINEST_STEP = Decimal("1E-8")
 """Stands in where the exchange has no fixed step."""
-_OPTIONS = {
-    "fetchCurrencies": False,
-    "tradesLimit": 10_000,
-    # Binance: spot only, and the same trades with the same ids over websocket as over REST.
-    "fetchMarkets": {"types": ["spot"]},
-    "watchTrades": {"name": "aggTrade"},
-}
 
 T = TypeVar("T")
 
@@ -46,74 +52,182 @@ T = TypeVar("T")
 class CcxtSource:
     """Implements Source."""
 
-    def __init__(self, exchange: Any, name: str, wanted: Sequence[str], now: Clock) -> None:
+    kind = SourceKind.EXCHANGE
+    asset_type = AssetType.CRYPTO
+
+    def __init__(
+        self, exchange: Any, settings: ExchangeSettings, preset: Preset, inspection: Inspection, now: Clock
+    ) -> None:
         self._exchange = exchange
-        self._name = name
-        self._wanted = wanted
+        self._settings = settings
+        self._preset = preset
+        self._inspection = inspection
         self._now = now
+        self._books: dict[str, BookDifferences] = {}
+        timeframes = exchange.timeframes or {}
+        self._timeframes = {interval: name for name, interval in INTERVALS.items() if name in timeframes}
+
+    @property
+    def name(self) -> str:
+        return self._settings.name
+
+    @property
+    def channels(self) -> frozenset[Channel]:
+        books = {Channel.BOOKS} if self._exchange.has.get("watchOrderBook") else set()
+        return frozenset({Channel.TRADES} | books)
+
+    @property
+    def intervals(self) -> frozenset[Interval]:
+        return frozenset(self._timeframes)
 
     async def symbols(self) -> list[Symbol]:
-        markets = await self._asked(self._exchange.load_markets(reload=True))
-        spot = {
-            f"{market['base']}-{market['quote']}": market
-            for market in markets.values()
-            if market["spot"] and market["active"] is not False
-        }
-        if not self._wanted and len(spot) > _MOST_SYMBOLS:
+        spot, wanted = await self._spot_markets(), self._settings.symbols
+        if not wanted and len(spot) > _MOST_SYMBOLS:
             raise SourceUnavailable(
-                f"{self._name} has {len(spot)} spot markets, too many to follow all; name some in MARKETDATA_SYMBOLS"
+                f"{self.name} has {len(spot)} spot markets, too many to follow all; name some in MARKETDATA_SYMBOLS,"
+                " or in the source's symbols"
             )
-        if unknown := [name for name in self._wanted if name not in spot]:
+        if unknown := [name for name in wanted if name not in spot]:
             some = ", ".join(sorted(spot)[:10])
             raise SourceUnavailable(
-                f"{self._name} has no spot market {', '.join(unknown)}; correct MARKETDATA_SYMBOLS (it has {some}, …)"
+                f"{self.name} has no spot market {', '.join(unknown)}; correct MARKETDATA_SYMBOLS, or the source's"
+                f" symbols (it has {some}, …)"
             )
-        return [self._symbol(name, spot[name]) for name in self._wanted or sorted(spot)]
+        return [self._symbol(name, spot[name]) for name in wanted or sorted(spot)]
+
+    async def market(self, symbol: str, source_symbol: str) -> Symbol | None:
+        """The spot market that is called like the symbol, or ``source_symbol`` as ccxt or the exchange writes it."""
+        name = symbol.partition("@")[0]
+        spot = await self._spot_markets()
+        if not source_symbol:
+            return self._symbol(name, spot[name]) if name in spot else None
+        called = [market for market in spot.values() if source_symbol in (market["symbol"], market.get("id"))]
+        return self._symbol(name, called[0]) if called else None
 
     async def now(self) -> datetime:
         """The time of the exchange; of its newest trade in the first market where it does not tell the time."""
         if self._exchange.has["fetchTime"]:
-            return _moment(await self._asked(self._exchange.fetch_time()))
-        first = next(iter(self._exchange.markets))
-        trades = await self._asked(self._exchange.fetch_trades(first))
-        if not trades:
-            raise SourceUnavailable(f"{self._name} neither tells its time nor has trades in {first}")
-        return max(_moment(trade["timestamp"]) for trade in trades)
+            told = from_milliseconds(await self._asked(self._exchange.fetch_time()))
+        else:
+            first = next(iter(self._exchange.markets))
+            trades = await self._asked(self._exchange.fetch_trades(first))
+            if not trades:
+                raise SourceUnavailable(f"{self.name} neither tells its time nor has trades in {first}")
+            told = max(from_milliseconds(trade["timestamp"]) for trade in trades)
+        self._inspection.tell_time(told)
+        return told
 
     async def candles(self, symbol: Symbol, interval: Interval, start: datetime) -> list[Candle]:
-        rows = await self._asked(
-            self._exchange.fetch_ohlcv(
-                symbol.source_symbol, _TIMEFRAMES[interval], since=_milliseconds(start), limit=_CANDLES_A_PAGE
+        page, until = self._preset.candles_a_page, None
+        for _ in range(_MOST_EMPTY_PAGES):
+            rows = await self._asked(
+                self._exchange.fetch_ohlcv(
+                    symbol.source_symbol, self._timeframes[interval], since=to_milliseconds(start), limit=page
+                )
             )
-        )
-        candles = [_candle(symbol.symbol, interval, row) for row in rows]
-        return [candle for candle in candles if candle.open_time >= start]
+            if rows:
+                await self._hear_time([row[0] for row in rows])
+                read = (self._inspected_candle(symbol, interval, row) for row in rows)
+                return [candle for candle in read if candle is not None and candle.open_time >= start]
+            until = until or await self.now()
+            start += page * interval.length
+            if start > until:
+                return []
+        return []
 
     async def trades(self, symbol: Symbol) -> list[Step]:
         rows = await self._asked(self._exchange.watch_trades(symbol.source_symbol))
         received = self._now()
-        return [_trade(symbol.symbol, row, received) for row in rows]
+        await self._hear_time([row["timestamp"] for row in rows])
+        named = rows if self._preset.has_ids else with_ids(rows)
+        read = (self._inspected_trade(symbol, row, received, live=True) for row in named)
+        return [Break() if trade is None else trade for trade in read]
+
+    async def past_trades(self, symbol: Symbol, after: Trade | None, start: datetime) -> Sequence[Trade]:
+        numbered = self._preset.numbered
+        while True:
+            now = await self.now()
+            page = self._preset.page(self._exchange, symbol.source_symbol, after, start, now)
+            rows = following(await self._asked(page), after, start, numbered=numbered)
+            received = self._now()
+            read = [self._inspected_trade(symbol, row, received, live=False) for row in rows]
+            trades = [trade for trade in read if trade is not None]
+            if trades or not rows:
+                return trades
+            # The whole page was refused: what follows it is looked for by time.
+            after, start = None, _behind(rows, start)
+            if start > now:
+                return []
+
+    async def book(self, symbol: Symbol) -> list[BookChange]:
+        differences = self._books.setdefault(symbol.symbol, BookDifferences(symbol.symbol))
+        try:
+            book = await self._asked(
+                self._exchange.watch_order_book(symbol.source_symbol, self._book_depth(symbol.book_depth))
+            )
+        except SourceUnavailable:
+            differences.begin_again()
+            raise
+        return differences.changes(book, self._now())
+
+    async def resync_book(self, symbol: Symbol) -> None:
+        self._books.setdefault(symbol.symbol, BookDifferences(symbol.symbol)).begin_again()
+        if self._exchange.has.get("unWatchOrderBook"):
+            await self._asked(self._exchange.un_watch_order_book(symbol.source_symbol))
+
+    async def _spot_markets(self) -> dict[str, Mapping[str, Any]]:
+        markets = await self._asked(self._exchange.load_markets(reload=True))
+        return {
+            f"{market['base']}-{market['quote']}": market
+            for market in markets.values()
+            if market["spot"] and market["active"] is not False
+        }
+
+    async def _hear_time(self, told: Sequence[int | None]) -> None:
+        """Ask for the time if a row is later than what was told; where nobody answers, what was told last holds."""
+        newest = max((moment for moment in told if moment is not None), default=None)
+        if newest is not None and self._inspection.doubts(from_milliseconds(newest)):
+            with suppress(SourceUnavailable):
+                await self.now()
+
+    def _inspected_trade(
+        self, symbol: Symbol, row: Mapping[str, Any], received: datetime, *, live: bool
+    ) -> Trade | None:
+        raw = row.get("info") or row
+        return self._inspection.trade(symbol.symbol, raw, lambda: _trade(symbol.symbol, row, received), live=live)
+
+    def _inspected_candle(self, symbol: Symbol, interval: Interval, row: Sequence[Any]) -> Candle | None:
+        return self._inspection.candle(symbol.symbol, row, lambda: _candle(symbol.symbol, interval, row))
+
+    def _book_depth(self, wanted: int) -> int | None:
+        """The smallest depth that the exchange offers and that is not less than what is wanted."""
+        depths = self._preset.book_depths
+        return min((depth for depth in depths if depth >= wanted), default=depths[-1]) if depths else wanted or None
 
     def _symbol(self, name: str, market: Mapping[str, Any]) -> Symbol:
         base, quote = name.split("-")
-        precision, cost = market["precision"], market["limits"]["cost"]
+        precision, limits = market["precision"], market["limits"]
+        amounts = limits.get("amount") or {}
         return Symbol(
-            f"{name}@{self._name}",
+            f"{name}@{self.name}",
             base,
             quote,
-            self._name,
+            self.name,
             market["symbol"],
             self._step(precision["price"]),
             self._step(precision["amount"]),
-            _exact(cost["min"] or "0"),
+            _exact(limits["cost"]["min"] or 0),
+            min_quantity=_limit(amounts.get("min")),
+            max_quantity=_limit(amounts.get("max")),
+            book_depth=self._settings.book_depth,
         )
 
-    def _step(self, precision: str | int | None) -> Decimal:
+    def _step(self, precision: Any) -> Decimal:
         if precision is None or self._exchange.precisionMode == ccxt.SIGNIFICANT_DIGITS:
             return _FINEST_STEP
         if self._exchange.precisionMode == ccxt.DECIMAL_PLACES:
             return Decimal(1).scaleb(-int(precision))
-        return _exact(str(precision))
+        return _exact(precision)
 
     async def _asked(self, answer: Awaitable[T]) -> T:
         """``answer``, with everything that can go wrong as SourceUnavailable."""
@@ -124,86 +238,65 @@ class CcxtSource:
             if task is None or task.cancelling():
                 raise
             # ccxt cancels what waits for a websocket that it closes.
-            raise SourceUnavailable(f"{self._name} closed the connection; it is opened again") from error
+            raise SourceUnavailable(f"{self.name} closed the connection; it is opened again") from error
         except (ccxt.BaseError, OSError, ArithmeticError, ValueError, KeyError) as error:
             what = f"{type(error).__name__}: {error}"[:300]
             raise SourceUnavailable(
-                f"{self._name} ({self._exchange.id}) did not answer as expected: {what}; check that it runs, that this"
-                " machine reaches it, and MARKETDATA_EXCHANGE and MARKETDATA_BASE_URL"
+                f"{self.name} ({self._exchange.id}) did not answer as expected: {what}; check that it runs, that this"
+                " machine reaches it, and MARKETDATA_EXCHANGE and MARKETDATA_BASE_URL, or its exchange and base_url"
             ) from error
 
 
 @asynccontextmanager
 async def open_ccxt_source(
-    name: str, exchange_id: str, base_url: str, symbols: Sequence[str], now: Clock = utc_now
+    settings: ExchangeSettings, quarantine: Quarantine, kept: Retention, now: Clock = utc_now
 ) -> AsyncIterator[CcxtSource]:
-    """The exchange ``exchange_id`` as the source ``name``, at ``base_url`` or, where that is empty, its own addresses.
+    """The exchange of ``settings``. Nothing is connected before the first use.
 
-    Nothing is connected before the first use. Raises ValueError when ccxt.pro has no such exchange, or one without
-    live trades.
+    Raises ValueError when ccxt.pro has no such exchange, or one without live trades.
     """
-    if exchange_id not in ccxt.pro.exchanges:
-        raise ValueError(f"MARKETDATA_EXCHANGE={exchange_id}: ccxt.pro has no exchange of this name")
-    exchange = getattr(ccxt.pro, exchange_id)({"enableRateLimit": True, "options": _OPTIONS})
-    exchange.number = str
-    exchange.streaming["keepAlive"] = min(exchange.streaming.get("keepAlive", _KEEP_ALIVE_MS), _KEEP_ALIVE_MS)
-    if base_url:
-        exchange.urls["api"] = _moved(exchange.urls["api"], base_url.rstrip("/"))
+    preset = PRESETS.get(settings.exchange, Preset())
+    exchange = new_exchange(settings.exchange, settings.base_url, preset)
+    inspection = Inspection(settings.name, CcxtSource.asset_type, quarantine, kept, settings.future_tolerance, now)
     try:
-        if not (exchange.has["watchTrades"] and exchange.has["fetchOHLCV"]):
-            raise ValueError(f"MARKETDATA_EXCHANGE={exchange_id}: it has no live trades or no candles")
-        yield CcxtSource(exchange, name, symbols, now)
+        yield CcxtSource(exchange, settings, preset, inspection, now)
     finally:
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await exchange.close()
 
 
-def _moved(urls: Any, base_url: str) -> Any:
-    """``urls``, however nested, at the host of ``base_url``: the same paths, ws beside http and wss beside https."""
-    if isinstance(urls, dict):
-        return {key: _moved(value, base_url) for key, value in urls.items()}
-    scheme, path = urlsplit(urls)[0], urlsplit(urls).path
-    return ("ws" + base_url.removeprefix("http") if scheme.startswith("ws") else base_url) + path
-
-
 def _candle(symbol: str, interval: Interval, row: Sequence[Any]) -> Candle:
     time, first, high, low, close, volume = row
     prices = (_exact(first), _exact(high), _exact(low), _exact(close))
-    return Candle(symbol, interval, _moment(time), *prices, _exact(volume), Origin.SOURCE)
+    return Candle(symbol, interval, from_milliseconds(time), *prices, _exact(volume), Origin.SOURCE)
 
 
-def _trade(symbol: str, row: Mapping[str, Any], received: datetime) -> Step:
-    """The trade in ``row``; a Break when it is not sound."""
-    try:
-        trade = Trade(
-            symbol,
-            row["id"],
-            _exact(row["price"]),
-            _exact(row["amount"]),
-            _SIDES.get(row["side"], TakerSide.UNKNOWN),
-            _moment(row["timestamp"]),
-            received,
-        )
-    except (ArithmeticError, TypeError, ValueError) as error:
-        _log.warning("trade refused", extra={"symbol": symbol, "trade": str(row), "problem": repr(error)})
-        return Break()
-    if not trade.trade_id or trade.price <= 0 or trade.quantity <= 0:
-        _log.warning(
-            "trade refused", extra={"symbol": symbol, "trade": str(row), "problem": "no id, price or quantity"}
-        )
-        return Break()
-    return trade
+def _trade(symbol: str, row: Mapping[str, Any], received: datetime) -> Trade:
+    if not row["id"]:
+        raise ValueError("it has no id")
+    return Trade(
+        symbol,
+        row["id"],
+        _exact(row["price"]),
+        _exact(row["amount"]),
+        _SIDES.get(row["side"], TakerSide.UNKNOWN),
+        from_milliseconds(row["timestamp"]),
+        received,
+    )
 
 
-def _exact(number: str) -> Decimal:
-    """The number that the text spells, without trailing zeros."""
-    return Decimal(number).normalize()
+def _behind(rows: Sequence[Mapping[str, Any]], start: datetime) -> datetime:
+    """Just after the newest of ``rows``."""
+    times = [from_milliseconds(row["timestamp"] + 1) for row in rows if row["timestamp"] is not None]
+    return max([start, *times])
 
 
-def _moment(milliseconds: int) -> datetime:
-    return _EPOCH + timedelta(milliseconds=milliseconds)
+def _limit(quantity: Any) -> Decimal | None:
+    """``quantity`` as a limit; exchanges write 0 where there is none."""
+    return _exact(quantity) if quantity else None
 
 
-def _milliseconds(moment: datetime) -> int:
-    return (moment - _EPOCH) // timedelta(milliseconds=1)
+def _exact(number: Any) -> Decimal:
+    """The number without trailing zeros."""
+    return (number if isinstance(number, Decimal) else Decimal(number)).normalize()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
-from services.marketdata.domain.market import Channel
+from services.marketdata.domain.market import Candle, Channel, Trade
 
 
 class Reason(Enum):
@@ -36,3 +36,5 @@ class Refused:
     raw: str
     """The row as the source sent it, as JSON."""
     receive_time: datetime
+    row: Trade | Candle | None = None
+    """What was read in it, so that it can be judged again; None where it could not be read."""

@@ -1,8 +1,11 @@
 """Where rows go that broke a rule."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
-from services.marketdata.domain.quarantine import Refused
+from services.marketdata.domain.quarantine import Reason, Refused
 
 
 class Quarantine(Protocol):
@@ -10,3 +13,43 @@ class Quarantine(Protocol):
 
     def put(self, row: Refused) -> None:
         """Keep ``row``; never waits, and never fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A row in quarantine."""
+
+    row_id: int
+    refused: Refused
+    replay_time: datetime | None
+    """When it was taken in after all; None while it has not been."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which rows are asked for; what is empty or None is any."""
+
+    source: str = ""
+    symbol: str = ""
+    reason: Reason | None = None
+    replayed: bool = False
+    """Whether those that were taken in after all are wanted too."""
+
+
+class QuarantineStore(Protocol):
+    """The rows in quarantine. The same row of a source, refused for the same reason, is kept once."""
+
+    async def add(self, rows: Sequence[Refused]) -> None:
+        """Keep ``rows``."""
+
+    async def list(self, wanted: Wanted, before: int | None, limit: int) -> Sequence[Kept]:
+        """The newest ``limit`` rows with ids below ``before``, the newest first."""
+
+    async def get(self, row_ids: Sequence[int]) -> Sequence[Kept]:
+        """The rows that have these ids, by id."""
+
+    async def mark_replayed(self, row_ids: Sequence[int], when: datetime) -> None:
+        """These rows have been taken in; what was marked before keeps its time."""
+
+    async def drop(self, before: datetime) -> None:
+        """Drop what was received before."""

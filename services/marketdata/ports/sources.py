@@ -14,12 +14,16 @@ class SourceUnavailable(Exception):
     """The source did not do what was asked; its text says what to do about it. Asking again may help."""
 
 
+class SourceFinished(SourceUnavailable):
+    """All that the source will ever have was taken in, for example a file that was read to its end."""
+
+
 class Source(Protocol):
     """A market whose data can be followed. Every method raises SourceUnavailable.
 
-    A source translates and checks rows (extract and transform); it neither stores nor remembers any. A row that breaks
-    a rule goes to the ``Quarantine`` that the source was given, and is not returned. What a source cannot do is not
-    among its ``channels`` and ``intervals``, and is never asked for.
+    A source translates and checks rows (extract and transform); it stores none. A row that breaks a rule goes to the
+    ``Quarantine`` that the source was given, and is not returned. What a source cannot do is not among its ``channels``
+    and ``intervals``, and is never asked for.
     """
 
     @property
@@ -67,7 +71,8 @@ class Source(Protocol):
     async def past_trades(self, symbol: Symbol, after: Trade | None, start: datetime) -> Sequence[Trade]:
         """A page of the trades that follow ``after``, or that happened at ``start`` or later where it is None.
 
-        The oldest first. Empty when the source has none such (any more).
+        The oldest first. Empty when the source has none such (any more); a source that tells only its newest trades may
+        leave out the first of them.
         """
 
     async def book(self, symbol: Symbol) -> list[BookChange]:

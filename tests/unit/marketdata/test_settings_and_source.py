@@ -1,7 +1,7 @@
 """Settings that make no sense, and exchanges that do not exist, are refused with words."""
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,19 @@ import ccxt
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from services.marketdata.adapters.ccxt_exchanges import Preset
 from services.marketdata.adapters.ccxt_source import CcxtSource, open_ccxt_source
-from services.marketdata.domain.market import TakerSide, Trade
+from services.marketdata.adapters.inspection import Inspection
+from services.marketdata.domain.market import AssetType, TakerSide, Trade
+from services.marketdata.domain.rules import Retention
 from services.marketdata.domain.sequence import Break
 from services.marketdata.ports.sources import SourceUnavailable
 from services.marketdata.settings import MarketDataSettings
+from services.marketdata.source_settings import ExchangeSettings
 from services.runtime.clock import utc_now
+from tests.marketdata import RefusedRows
+
+FOREVER = Retention(timedelta(days=36_500), timedelta(days=36_500))
 
 
 def settings(**values: Any) -> MarketDataSettings:
@@ -48,12 +55,13 @@ def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
 )
 async def test_an_exchange_that_cannot_be_followed_is_refused(exchange: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
-        async with open_ccxt_source("x", exchange, "", ()):
+        async with open_ccxt_source(ExchangeSettings(name="x", exchange=exchange), RefusedRows(), FOREVER):
             pass
 
 
 async def test_nobody_listens_at_the_address_is_said_with_what_to_do() -> None:
-    async with open_ccxt_source("simex", "binance", "http://127.0.0.1:9", ("BTC-USDT",)) as source:
+    settings = ExchangeSettings(name="simex", exchange="binance", base_url="http://127.0.0.1:9", symbols=("BTC-USDT",))
+    async with open_ccxt_source(settings, RefusedRows(), FOREVER) as source:
         with pytest.raises(SourceUnavailable, match="check that it runs"):
             await source.now()
 
@@ -63,7 +71,8 @@ class FakeExchange:
     """What CcxtSource uses of an exchange of ccxt."""
 
     id: str = "fake"
-    has: dict[str, bool] = field(default_factory=dict)
+    has: dict[str, bool] = field(default_factory=lambda: {"fetchTime": False})
+    timeframes: dict[str, str] = field(default_factory=dict)
     precisionMode: int = ccxt.TICK_SIZE  # noqa: N815 - ccxt's name
     markets: dict[str, Any] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -79,6 +88,14 @@ class FakeExchange:
     async def watch_trades(self, symbol: str) -> list[dict[str, Any]]:
         assert symbol in self.markets
         return self.rows
+
+
+def a_source(exchange: FakeExchange, *symbols: str, quarantine: RefusedRows | None = None) -> CcxtSource:
+    settings = ExchangeSettings(name="fake", exchange="fake", symbols=symbols)
+    inspection = Inspection(
+        "fake", AssetType.CRYPTO, quarantine or RefusedRows(), FOREVER, settings.future_tolerance, utc_now
+    )
+    return CcxtSource(exchange, settings, Preset(), inspection, utc_now)
 
 
 def a_market(name: str, price: Any = "0.01", amount: Any = "0.1", **values: Any) -> dict[str, Any]:
@@ -112,23 +129,23 @@ async def test_the_step_of_prices_is_read_in_each_of_the_ways_that_exchanges_tel
     mode: int, precision: Any, step: str
 ) -> None:
     exchange = FakeExchange(precisionMode=mode, markets={"A/B": a_market("A/B", precision, precision)})
-    (symbol,) = await CcxtSource(exchange, "fake", ("A-B",), utc_now).symbols()
+    (symbol,) = await a_source(exchange, "A-B").symbols()
     assert (symbol.price_step, symbol.quantity_step, symbol.min_notional) == (Decimal(step), Decimal(step), Decimal(0))
 
 
 async def test_without_names_all_active_spot_markets_are_followed_unless_they_are_too_many() -> None:
     markets = {"A/B": a_market("A/B"), "C/D": a_market("C/D", spot=False), "E/F": a_market("E/F", active=False)}
-    (symbol,) = await CcxtSource(FakeExchange(markets=markets), "fake", (), utc_now).symbols()
+    (symbol,) = await a_source(FakeExchange(markets=markets)).symbols()
     assert symbol.symbol == "A-B@fake"
 
     many = {f"A{number}/B": a_market(f"A{number}/B") for number in range(51)}
     with pytest.raises(SourceUnavailable, match="name some in MARKETDATA_SYMBOLS"):
-        await CcxtSource(FakeExchange(markets=many), "fake", (), utc_now).symbols()
+        await a_source(FakeExchange(markets=many)).symbols()
 
 
 async def test_an_exchange_that_does_not_tell_the_time_shows_it_by_its_newest_trade() -> None:
     exchange = FakeExchange(has={"fetchTime": False}, markets={"A/B": a_market("A/B")}, rows=[a_row(7), a_row(6)])
-    source = CcxtSource(exchange, "fake", ("A-B",), utc_now)
+    source = a_source(exchange, "A-B")
     assert await source.now() == datetime.fromtimestamp(7, UTC)
 
     exchange.rows = []
@@ -141,7 +158,7 @@ async def test_an_exchange_that_does_not_tell_the_time_shows_it_by_its_newest_tr
 )
 async def test_in_place_of_a_trade_that_is_not_sound_stands_a_break(wrong: dict[str, Any]) -> None:
     exchange = FakeExchange(markets={"A/B": a_market("A/B")}, rows=[a_row(1), a_row(2, **wrong), a_row(3)])
-    source = CcxtSource(exchange, "fake", ("A-B",), utc_now)
+    source = a_source(exchange, "A-B")
     (symbol,) = await source.symbols()
     first, second, third = await source.trades(symbol)
     assert isinstance(first, Trade)

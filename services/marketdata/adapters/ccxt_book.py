@@ -1,0 +1,64 @@
+"""Order books that ccxt keeps and checks, told as a snapshot and then as what has changed since."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from services.marketdata.adapters.ccxt_time import from_milliseconds
+from services.marketdata.domain.book import BookChange, BookDelta, BookSnapshot, Level
+
+Side = dict[Decimal, Decimal]
+
+
+class BookDifferences:
+    """One order book. ``changes`` of the first book, and of the first after ``begin_again``, is a snapshot."""
+
+    def __init__(self, symbol: str) -> None:
+        self._symbol = symbol
+        self._bids: Side = {}
+        self._asks: Side = {}
+        self._update_id: int | None = None
+
+    def begin_again(self) -> None:
+        """Forget the book that was told."""
+        self._update_id = None
+
+    def changes(self, book: Mapping[str, Any], received: datetime) -> list[BookChange]:
+        """What is to be told now that ccxt's book is ``book``.
+
+        The numbers are the exchange's where it has growing ones, else they are counted on.
+        """
+        bids, asks = _side(book["bids"]), _side(book["asks"])
+        time = book.get("timestamp")
+        happened = received if time is None else from_milliseconds(time)
+        known, nonce = self._update_id, book.get("nonce") or 0
+        change: BookChange
+        if known is None:
+            self._update_id = max(nonce, 1)
+            change = BookSnapshot(self._symbol, self._update_id, _levels(bids), _levels(asks), happened, received)
+        else:
+            changed = _levels(_changed(self._bids, bids)), _levels(_changed(self._asks, asks))
+            if not any(changed):
+                return []
+            self._update_id = max(nonce, known + 1)
+            change = BookDelta(self._symbol, known + 1, self._update_id, *changed, happened, received)
+        self._bids, self._asks = bids, asks
+        return [change]
+
+
+def _side(levels: Iterable[Any]) -> Side:
+    return {_exact(level[0]): _exact(level[1]) for level in levels if level[1]}
+
+
+def _changed(before: Side, now: Side) -> Side:
+    gone = {price: Decimal(0) for price in before if price not in now}
+    return gone | {price: quantity for price, quantity in now.items() if before.get(price) != quantity}
+
+
+def _levels(side: Side) -> tuple[Level, ...]:
+    return tuple(Level(price, quantity) for price, quantity in side.items())
+
+
+def _exact(number: Any) -> Decimal:
+    return (number if isinstance(number, Decimal) else Decimal(str(number))).normalize()

@@ -1,0 +1,16 @@
+"""Puts together what keeps the data good."""
+
+from datetime import timedelta
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.marketdata.adapters.quarantine import PostgresQuarantine
+from services.marketdata.quarantine_recorder import QuarantineMetrics, QuarantineRecorder
+from services.runtime.clock import utc_now
+
+_QUARANTINE_KEPT = timedelta(days=90)
+
+
+def open_quarantine(engine: AsyncEngine) -> QuarantineRecorder:
+    """The quarantine of this process; its ``run`` and ``drop_expired`` have to run in the background."""
+    return QuarantineRecorder(PostgresQuarantine(engine), QuarantineMetrics(), _QUARANTINE_KEPT, utc_now)
