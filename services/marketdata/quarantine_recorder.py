@@ -96,7 +96,7 @@ class QuarantineRecorder:
         try:
             await self._store.add([*self._waiting])
             self._waiting.clear()
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever fails is said, and must not stand for the cancellation
             _log.exception("rows lost on their way into quarantine", extra={"rows": len(self._waiting)})
 
     async def _write_all(self, patience: Patience) -> None:

@@ -111,9 +111,10 @@ class CcxtSource:
         else:
             first = next(iter(self._exchange.markets))
             trades = await self._asked(self._exchange.fetch_trades(first))
-            if not trades:
+            times = [trade["timestamp"] for trade in trades if trade["timestamp"] is not None]
+            if not times:
                 raise SourceUnavailable(f"{self.name} neither tells its time nor has trades in {first}")
-            told = max(from_milliseconds(trade["timestamp"]) for trade in trades)
+            told = from_milliseconds(max(times))
         self._inspection.tell_time(told)
         return told
 
