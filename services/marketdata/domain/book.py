@@ -120,6 +120,13 @@ class _Side:
             return None
         return self._prices[-1] if self._best_is_highest else self._prices[0]
 
+    @property
+    def worst(self) -> Decimal | None:
+        """The worst price; None where nothing waits."""
+        if not self._prices:
+            return None
+        return self._prices[0] if self._best_is_highest else self._prices[-1]
+
     def top(self, depth: int) -> tuple[Level, ...]:
         """The best ``depth`` levels, the best first."""
         prices = self._prices[: -depth - 1 : -1] if self._best_is_highest else self._prices[:depth]
@@ -138,6 +145,8 @@ class OrderBook:
         self.update_id = 0
         self._bids = _Side(best_is_highest=True)
         self._asks = _Side(best_is_highest=False)
+        self._snapshot = (0, 0)
+        self._worst: tuple[Decimal | None, Decimal | None] = (None, None)
         self._event_time: datetime | None = None
         self._receive_time: datetime | None = None
 
@@ -188,12 +197,27 @@ class OrderBook:
             self._receive_time,
         )
 
+    def reaches_beyond_snapshot(self, depth: int) -> bool:
+        """Whether the best ``depth`` levels of a side reach prices that the snapshot did not.
+
+        An exchange gives a limited snapshot and tells only what changes after it: what has waited beyond its worst
+        price all the time is missing. A side of fewer levels than ``depth`` is taken for a whole one.
+        """
+        top = self.top(depth)
+        if top is None:
+            return False
+        (bids, asks), (worst_bid, worst_ask) = self._snapshot, self._worst
+        low = worst_bid is not None and bids > depth and bool(top.bids) and top.bids[-1].price < worst_bid
+        high = worst_ask is not None and asks > depth and bool(top.asks) and top.asks[-1].price > worst_ask
+        return low or high
+
     def _begin(self, snapshot: BookSnapshot) -> bool:
         if not snapshot.consistent:
             self.void()
             return True
         self._bids.replace(snapshot.bids)
         self._asks.replace(snapshot.asks)
+        self._snapshot, self._worst = self.depth, (self._bids.worst, self._asks.worst)
         self.update_id = snapshot.update_id
         self._event_time, self._receive_time = snapshot.event_time, snapshot.receive_time
         return self._is_sound()

@@ -1,0 +1,40 @@
+"""Order books as they are now."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+from services.marketdata.books import Books
+from services.marketdata.catalog import Catalog
+from services.marketdata.domain.book import BookSnapshot
+from services.marketdata.domain.book_cost import BookSide, Cost, cost_of_notional, cost_of_quantity
+
+_DEFAULT_DEPTH = 20
+
+
+class GetOrderBook:
+    """Tell the order book of a symbol, from memory."""
+
+    def __init__(self, catalog: Catalog, books: Books) -> None:
+        self._catalog = catalog
+        self._books = books
+
+    def __call__(self, symbol: str, depth: int) -> BookSnapshot:
+        self._catalog.require(symbol)
+        book = self._books.snapshot(symbol)
+        depth = depth or _DEFAULT_DEPTH
+        return replace(book, bids=book.bids[:depth], asks=book.asks[:depth])
+
+
+class GetBookVwap:
+    """Tell what an amount would cost now: a quantity of the base asset, or else a notional of the quote asset."""
+
+    def __init__(self, catalog: Catalog, books: Books) -> None:
+        self._catalog = catalog
+        self._books = books
+
+    def __call__(self, symbol: str, side: BookSide, quantity: Decimal | None, notional: Decimal) -> Cost:
+        self._catalog.require(symbol)
+        book = self._books.snapshot(symbol)
+        if quantity is not None:
+            return cost_of_quantity(book, side, quantity)
+        return cost_of_notional(book, side, notional)
