@@ -1,4 +1,4 @@
-"""What the methods take and answer whose bodies are not JSON of the contract but what OAuth 2.0 (RFC 6749) says."""
+"""What the methods take and answer whose bodies are no JSON of the contract: what OAuth 2.0 (RFC 6749) says, and pages."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -123,10 +123,13 @@ _AUTHORIZE = Form(
     },
 )
 
+_QUALITY_PAGE = Form(request={}, success={"description": "The page.", "content": _PAGE})
+
 _SERVICE = "levimesh.auth.v1.OAuthService"
 FORMS: Mapping[str, Form] = {
     f"{_SERVICE}.Token": _TOKEN,
     f"{_SERVICE}.ShowLogin": _SHOW_LOGIN,
     f"{_SERVICE}.Authorize": _AUTHORIZE,
+    "levimesh.marketdata.v1.DataQualityService.RenderQualityReport": _QUALITY_PAGE,
 }
 """By the full name of the method."""

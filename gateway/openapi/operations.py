@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from google.api import annotations_pb2, http_pb2
+from google.api import annotations_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.json_format import MessageToDict
 
@@ -14,6 +14,7 @@ from gateway.openapi.forms import FORMS
 from gateway.openapi.schemas import Schemas, is_well_known
 from gateway.openapi.statuses import error_responses
 from levimesh.policy.v1 import policy_pb2
+from services.runtime.policy import effective_policy
 
 Schema = dict[str, Any]
 
@@ -28,7 +29,6 @@ class Binding:
     verb: str
     path: str
     body: str
-    response_body: str
     number: int
     """0 for the first place, 1 for the next one, …"""
 
@@ -47,7 +47,7 @@ def bindings(method: MethodDescriptor) -> Iterator[Binding]:
     for number, each in enumerate([rule, *rule.additional_bindings]):
         verb = each.WhichOneof("pattern")
         path = _VARIABLE.sub(r"{\1}", getattr(each, verb))
-        yield Binding(method, verb, path, each.body, _response_body(each, rule), number)
+        yield Binding(method, verb, path, each.body, number)
 
 
 def operation(binding: Binding, schemas: Schemas, comment: str) -> Schema:
@@ -69,18 +69,10 @@ def operation(binding: Binding, schemas: Schemas, comment: str) -> Schema:
     found["responses"] = {
         **_success(binding, schemas),
         **error_responses(method, bool(binding.path_fields), reasons_of(comment)),
-    }
-    found["responses"] = {
-        **found["responses"],
         **(FORMS[method.full_name].responses if method.full_name in FORMS else {}),
     }
     found["security"] = _security(method)
     return found
-
-
-def _response_body(each: http_pb2.HttpRule, first: http_pb2.HttpRule) -> str:
-    body: str = each.response_body or first.response_body
-    return body
 
 
 def _parameters(binding: Binding, schemas: Schemas) -> Iterator[Schema]:
@@ -152,12 +144,6 @@ def _security(method: MethodDescriptor) -> list[Mapping[str, list[str]]]:
 
 
 def _policy(method: MethodDescriptor) -> Schema:
-    """The policy as it is enforced: with the rate limit of the service where the method has none of its own."""
-    policy = policy_pb2.MethodPolicy()
-    policy.CopyFrom(method.GetOptions().Extensions[policy_pb2.method])
-    if not policy.HasField("rate_limit"):
-        service = method.containing_service.GetOptions().Extensions[policy_pb2.service]
-        if service.HasField("rate_limit"):
-            policy.rate_limit.CopyFrom(service.rate_limit)
-    found: Schema = MessageToDict(policy, preserving_proto_field_name=True)
+    """The policy as it is enforced."""
+    found: Schema = MessageToDict(effective_policy(method), preserving_proto_field_name=True)
     return found

@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 import yaml
+from google.api import annotations_pb2
 from openapi_spec_validator import validate
 
-from gateway.contracts import exposed_methods
+from gateway.contracts import SERVICES, exposed_methods
 from gateway.openapi.comments import reasons_of
+from gateway.openapi.forms import FORMS
 
 DOCUMENT = Path(__file__).parents[3] / "gateway" / "openapi.yaml"
 
@@ -35,8 +37,21 @@ def test_the_document_is_sound(document: dict[str, Any]) -> None:
 def test_every_method_that_can_be_reached_is_there(document: dict[str, Any]) -> None:
     known = {operation["operationId"].rstrip("23456789") for operation in operations(document)}
 
+    over_rest = {
+        f"{service.name}_{method.name}"
+        for services in SERVICES.values()
+        for service in services
+        for method in service.methods
+        if method.GetOptions().HasExtension(annotations_pb2.http)
+    }
     exposed = {"_".join(method.path.rpartition(".")[2].split("/")) for method in exposed_methods()}
-    assert known == exposed | {"Gateway_Health"}
+    assert known == (exposed & over_rest) | {"Gateway_Health"}
+
+
+def test_every_method_with_a_body_of_its_own_has_a_form_that_says_what_is_in_it() -> None:
+    own = {method.path.removeprefix("/").replace("/", ".") for method in exposed_methods() if method.speaks_http}
+
+    assert own == FORMS.keys()
 
 
 def test_a_method_is_at_each_of_its_paths(document: dict[str, Any]) -> None:
