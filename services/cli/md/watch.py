@@ -16,6 +16,7 @@ from levimesh.common.v1 import streaming_pb2
 from levimesh.marketdata.v1 import marketdata_service_pb2 as pb
 from levimesh.marketdata.v1 import stream_pb2, symbol_pb2, trade_pb2
 from services.cli.display import console, lately, number, table
+from services.cli.md.names import spelled
 from services.cli.parameters import Symbols
 from services.cli.session import fail, run
 
@@ -31,10 +32,15 @@ class _Board:
     lost: int = 0
     """Gaps told by the stream."""
 
+    def miss(self, _: streaming_pb2.Gap) -> None:
+        """The stream could not give everything."""
+        self.lost += 1
+
     def take(self, message: pb.StreamMarketDataResponse) -> None:
         """Take in a message of the stream."""
-        if message.HasField("gap"):
-            self.lost += 1
+        for result in message.results.results:
+            if result.status != stream_pb2.SUBSCRIPTION_STATUS_SUBSCRIBED:
+                fail(f"{result.instrument.symbol}: {spelled(stream_pb2.SubscriptionStatus.Name, result.status)}")
         for ticker in message.tickers.tickers:
             before = self.tickers.get(ticker.symbol, ticker)
             self.moves[ticker.symbol] = Decimal(ticker.last_price.value) - Decimal(before.last_price.value)
@@ -65,9 +71,10 @@ def watch(
         if not wanted:
             fail("no symbol is active; `levimesh md symbols` lists them all")
         board = _Board()
+        tickers = [stream_pb2.Instrument(channel=stream_pb2.CHANNEL_TICKERS, symbol=symbol) for symbol in wanted]
         with Live(board, console=console, refresh_per_second=4), suppress(TimeoutError):
             async with asyncio.timeout(seconds or None):
-                async for message in mesh.marketdata.StreamMarketData(_tickers(wanted)):
+                async for message in mesh.market_data(tickers, on_gap=board.miss):
                     board.take(message)
 
     run(command)
@@ -75,10 +82,3 @@ def watch(
 
 async def _active(mesh: Client) -> pb.ListSymbolsResponse:
     return await mesh.marketdata.ListSymbols(pb.ListSymbolsRequest(state=symbol_pb2.SYMBOL_STATE_ACTIVE))
-
-
-def _tickers(symbols: list[str]) -> pb.StreamMarketDataRequest:
-    return pb.StreamMarketDataRequest(
-        instruments=[stream_pb2.Instrument(channel=stream_pb2.CHANNEL_TICKERS, symbol=symbol) for symbol in symbols],
-        slow_reader=streaming_pb2.SLOW_READER_CONFLATE,
-    )

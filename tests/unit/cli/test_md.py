@@ -252,13 +252,35 @@ def test_the_report_is_written_where_it_is_wanted(edge: Edge, levimesh: Levimesh
 def test_tickers_are_watched(edge: Edge, levimesh: Levimesh) -> None:
     ticker = trade_pb2.Ticker(symbol=BTC, last_price=Decimal(value="61250.50"), last_trade_time=at(NOON))
     edge.answers["ListSymbols"] = lambda _: market_pb.ListSymbolsResponse(symbols=[a_symbol()])
-    edge.answers["StreamMarketData"] = lambda _: iter(
-        [market_pb.StreamMarketDataResponse(tickers=trade_pb2.TickerBatch(tickers=[ticker]))]
+    edge.answers["StreamMarketData"] = lambda request: iter(
+        [
+            subscribed(request, stream_pb2.SUBSCRIPTION_STATUS_SUBSCRIBED),
+            market_pb.StreamMarketDataResponse(tickers=trade_pb2.TickerBatch(tickers=[ticker])),
+        ]
     )
 
-    result = levimesh("md", "watch", "--for", "5")
+    result = levimesh("md", "watch", "--for", "1")
 
     assert result.exit_code == 0, result.output
     assert "61250.5" in result.stdout
-    (instrument,) = asked(edge, "StreamMarketData").instruments
+    (instrument,) = edge.calls[-1].request.instruments
     assert (instrument.channel, instrument.symbol) == (stream_pb2.CHANNEL_TICKERS, BTC)
+
+
+def test_a_symbol_that_is_not_known_is_not_waited_for(edge: Edge, levimesh: Levimesh) -> None:
+    edge.answers["StreamMarketData"] = lambda request: iter(
+        [subscribed(request, stream_pb2.SUBSCRIPTION_STATUS_SYMBOL_NOT_FOUND)]
+    )
+
+    result = levimesh("md", "watch", "XRP-USDT@simex", "--for", "5")
+
+    assert result.exit_code == 1
+    assert "XRP-USDT@simex: symbol not found" in result.stderr
+
+
+def subscribed(
+    request: market_pb.StreamMarketDataRequest, status: "stream_pb2.SubscriptionStatus.ValueType"
+) -> market_pb.StreamMarketDataResponse:
+    """What became of the instruments of ``request``."""
+    results = [stream_pb2.SubscriptionResult(instrument=each, status=status) for each in request.instruments]
+    return market_pb.StreamMarketDataResponse(results=stream_pb2.SubscriptionResults(results=results))

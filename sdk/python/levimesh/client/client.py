@@ -26,7 +26,7 @@ from levimesh.auth.v1 import (
 from levimesh.client.channels import RenewedChannel
 from levimesh.client.deadlines import Deadlines
 from levimesh.client.errors import ProfileError, refuses_token
-from levimesh.client.identity import StreamIdentity, UnaryIdentity, public_methods
+from levimesh.client.identity import BidirectionalIdentity, StreamIdentity, UnaryIdentity, public_methods
 from levimesh.client.patience import Patience
 from levimesh.client.profile import Profile, load
 from levimesh.client.renewal import KeyRenewal, SessionRenewal
@@ -44,6 +44,7 @@ from levimesh.marketdata.v1 import (
     marketdata_service_pb2_grpc,
     quality_service_pb2,
     quality_service_pb2_grpc,
+    stream_pb2,
     symbol_service_pb2,
     symbol_service_pb2_grpc,
     trade_pb2,
@@ -166,6 +167,29 @@ class Client:
 
         return self._follow(open_stream, lambda message: message.candles.candles, on_gap)
 
+    async def market_data(
+        self, instruments: Sequence[stream_pb2.Instrument], *, on_gap: OnGap = log_gap
+    ) -> AsyncGenerator[marketdata_service_pb2.StreamMarketDataResponse, None]:
+        """Batches of trades, candles, books, tickers or indicators of ``instruments`` from now on.
+
+        The first message, and the first after an interruption, tells what became of each instrument. A reader that is
+        slow gets the newest and misses others.
+        """
+
+        def open_stream(token: str) -> Any:
+            return self.marketdata.StreamMarketData(
+                marketdata_service_pb2.StreamMarketDataRequest(
+                    instruments=instruments, resume_token=token, slow_reader=streaming_pb2.SLOW_READER_CONFLATE
+                )
+            )
+
+        async with aclosing(resume(open_stream, heal=self._forget_refused_token)) as messages:
+            async for message in messages:
+                if message.HasField("gap"):
+                    on_gap(message.gap.gap)
+                else:
+                    yield message
+
     def signals(
         self, symbols: Sequence[str] = (), *, on_gap: OnGap = log_gap
     ) -> AsyncGenerator[prediction_pb2.Signal, None]:
@@ -216,6 +240,7 @@ def _open_channel(profile: Profile, tokens: TokenSource) -> grpc.aio.Channel:
     interceptors: list[grpc.aio.ClientInterceptor] = [
         UnaryIdentity(tokens, Deadlines(*SERVICES), public_methods(*SERVICES)),
         StreamIdentity(tokens),
+        BidirectionalIdentity(tokens),
         Patience(repeatable_methods(*SERVICES)),
     ]
     if not profile.ca:

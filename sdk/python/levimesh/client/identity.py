@@ -69,6 +69,19 @@ class StreamIdentity(grpc.aio.UnaryStreamClientInterceptor):
         return await continuation(_with(client_call_details, client_call_details.timeout, token), request)
 
 
+class BidirectionalIdentity(grpc.aio.StreamStreamClientInterceptor):
+    """Gives each stream of requests and responses a token when it is opened."""
+
+    def __init__(self, tokens: TokenSource) -> None:
+        self._tokens = tokens
+
+    async def intercept_stream_stream(
+        self, continuation: Callable[..., Any], client_call_details: grpc.aio.ClientCallDetails, request_iterator: Any
+    ) -> Any:
+        token = await self._tokens.get()
+        return await continuation(_with(client_call_details, client_call_details.timeout, token), request_iterator)
+
+
 def _with(
     call: grpc.aio.ClientCallDetails, timeout: float | None, token: AccessToken | None = None
 ) -> grpc.aio.ClientCallDetails:
