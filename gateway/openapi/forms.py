@@ -1,4 +1,4 @@
-"""What the methods take and answer whose bodies are no JSON of the contract: what OAuth 2.0 (RFC 6749) says, and pages."""
+"""What the methods take and answer whose bodies are no JSON of the contract: OAuth 2.0 (RFC 6749), and pages."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
