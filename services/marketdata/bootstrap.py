@@ -7,24 +7,31 @@ from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.marketdata.adapters.journal import CANDLES, TRADES, JournalPublisher
+from services.marketdata.adapters.journal import CANDLES, TRADES, JournalPublisher, trade_lines, trade_listener
+from services.marketdata.adapters.lines import PostgresLines
 from services.marketdata.adapters.postgres import PostgresStore
+from services.marketdata.adapters.quarantine import PostgresQuarantine
 from services.marketdata.adapters.trade_history import PostgresTradeHistory
+from services.marketdata.adapters.trades import PostgresTrades
 from services.marketdata.candle_keeper import CandleKeeper
 from services.marketdata.catalog import Catalog
 from services.marketdata.domain.market import Symbol
 from services.marketdata.domain.ticker import TickerBoard
 from services.marketdata.feed import Feed
+from services.marketdata.line_publisher import LinePublisher
 from services.marketdata.ports.sources import Source
+from services.marketdata.quarantine_recorder import QuarantineMetrics, QuarantineRecorder
 from services.marketdata.servicers.marketdata import MarketDataServicer
 from services.marketdata.servicers.queries import Queries
 from services.marketdata.settings import MarketDataSettings
 from services.marketdata.trade_recorder import TradeRecorder
+from services.marketdata.trade_writer import TradeWriter
 from services.marketdata.use_cases.candles import GetCandles, GetLocalDays
 from services.marketdata.use_cases.memory import load_memory
 from services.marketdata.use_cases.prices import GetTicker, GetTickers
 from services.marketdata.use_cases.trades import ListTrades
 from services.runtime.broadcast import Broadcast
+from services.runtime.clock import utc_now
 from services.runtime.database import ping
 from services.runtime.health import Health, watch
 from services.runtime.journal import RedisJournal
@@ -50,7 +57,11 @@ def build(
     """
     store, publisher = PostgresStore(engine), JournalPublisher(journal)
     catalog, board = Catalog(), TickerBoard()
-    recorder = TradeRecorder(store, publisher, board)
+    stored_trades = PostgresTrades(engine)
+    trade_publisher = LinePublisher(trade_lines(stored_trades), journal, PostgresLines(engine))
+    quarantine = QuarantineRecorder(PostgresQuarantine(engine), QuarantineMetrics(), timedelta(days=30), utc_now)
+    recorder = TradeRecorder(TradeWriter(stored_trades, trade_publisher), quarantine, source.name)
+    history = PostgresTradeHistory(engine)
 
     def keepers_of(symbol: Symbol) -> list[CandleKeeper]:
         spans = {interval: timedelta(days=settings.history_days(interval)) for interval in CANDLES}
@@ -61,6 +72,7 @@ def build(
     feed = Feed(
         source,
         store,
+        stored_trades,
         catalog,
         recorder,
         keepers_of,
@@ -70,19 +82,20 @@ def build(
     )
 
     async def follow_source() -> None:
-        await load_memory(store, catalog, board)
+        await load_memory(store, history, catalog, board)
         await feed.run()
 
     queries = Queries(
         catalog,
         GetCandles(catalog, store),
         GetLocalDays(catalog, store),
-        ListTrades(catalog, PostgresTradeHistory(engine)),
+        ListTrades(catalog, history),
         GetTicker(catalog, board),
         GetTickers(catalog, board),
         feed.progress,
     )
     trades = Broadcast(journal, TRADES)
+    trades.listen(trade_listener(board.add_trade))
     candles = {interval: Broadcast(journal, topic) for interval, topic in CANDLES.items()}
     kept = timedelta(days=settings.trades_kept_days), timedelta(days=settings.candles_kept_days)
     return MarketData(
@@ -90,6 +103,8 @@ def build(
         {
             "feed": follow_source,
             "trade recorder": recorder.run,
+            "trade publisher": trade_publisher.run,
+            "quarantine": quarantine.run,
             "retention": partial(feed.drop_expired, *kept),
             "trades broadcast": trades.run,
             **{f"{interval.value} s candles broadcast": broadcast.run for interval, broadcast in candles.items()},

@@ -35,10 +35,16 @@ _SIDES = {
     TakerSide.SELL: trade_pb2.TAKER_SIDE_SELL,
 }
 
+_SIDES_FROM_PB = {value: side for side, value in _SIDES.items()}
+
 
 def interval_from_pb(value: candle_pb2.Interval.ValueType) -> Interval:
     """The interval; the contract's rules have refused what is none."""
     return _INTERVALS_FROM_PB[value]
+
+
+def interval_to_pb(interval: Interval) -> candle_pb2.Interval.ValueType:
+    return _INTERVALS[interval]
 
 
 def span_from_pb(
@@ -61,6 +67,19 @@ def trade_to_pb(trade: Trade) -> trade_pb2.Trade:
         trade_time=timestamps.to_pb(trade.trade_time),
         receive_time=timestamps.to_pb(trade.receive_time),
         sequence=trade.sequence,
+    )
+
+
+def trade_from_pb(trade: trade_pb2.Trade) -> Trade:
+    return Trade(
+        trade.symbol,
+        trade.trade_id,
+        decimals.from_pb(trade.price),
+        decimals.from_pb(trade.quantity),
+        _SIDES_FROM_PB[trade.taker_side],
+        timestamps.from_pb(trade.trade_time),
+        timestamps.from_pb(trade.receive_time),
+        trade.sequence,
     )
 
 

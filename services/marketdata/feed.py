@@ -14,7 +14,8 @@ from services.marketdata.domain.series import Progress
 from services.marketdata.patience import Patience
 from services.marketdata.ports.sources import Source, SourceUnavailable
 from services.marketdata.ports.store import Store
-from services.marketdata.trade_recorder import TradeRecorder
+from services.marketdata.ports.trades import TradeStore
+from services.marketdata.trade_recorder import RecorderFull, TradeRecorder
 from services.runtime.health import Part
 
 _log = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ class Feed:
         self,
         source: Source,
         store: Store,
+        trades: TradeStore,
         catalog: Catalog,
         recorder: TradeRecorder,
         keepers_of: Callable[[Symbol], Sequence[CandleKeeper]],
@@ -81,6 +83,7 @@ class Feed:
     ) -> None:
         self._source = source
         self._store = store
+        self._trades = trades
         self._catalog = catalog
         self._recorder = recorder
         self._keepers_of = keepers_of
@@ -107,7 +110,8 @@ class Feed:
         """Drop old partitions for ever, by the source's clock."""
         while True:
             if self._watermark is not None:
-                await self._store.drop_expired(self._watermark - trades_kept, self._watermark - candles_kept)
+                await self._trades.drop_expired(self._watermark - trades_kept)
+                await self._store.drop_expired(self._watermark - candles_kept)
             await asyncio.sleep(_RETENTION_SECONDS)
 
     def progress(self) -> list[Progress]:
@@ -164,4 +168,9 @@ class Feed:
                 continue
             patience.reset()
             live.received(steps)
-            self._recorder.add([step for step in steps if isinstance(step, Trade)])
+            trades = [step for step in steps if isinstance(step, Trade)]
+            try:
+                self._recorder.add(trades)
+            except RecorderFull as error:
+                live.lost(str(error))
+                await self._recorder.room()

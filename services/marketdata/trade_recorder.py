@@ -1,42 +1,76 @@
-"""Stores live trades in batches, then publishes them."""
+"""Stores live trades in batches."""
 
 import asyncio
+import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
 
-from services.marketdata.domain.market import Trade
-from services.marketdata.domain.ticker import TickerBoard
+from services.marketdata.domain.market import Channel, Trade
+from services.marketdata.domain.quarantine import Reason, Refused
 from services.marketdata.patience import Patience
-from services.marketdata.ports.publisher import Publisher
-from services.marketdata.ports.store import TradeStore
-
-T = TypeVar("T")
+from services.marketdata.ports.leases import Lease, LeaseLost
+from services.marketdata.ports.quarantine import Quarantine
+from services.marketdata.ports.trades import Stored
 
 _log = logging.getLogger(__name__)
 
 _BATCH = 5_000
 MOST_WAITING = 200_000
-"""Trades beyond this many are dropped, the oldest first, while the store is away."""
+"""How many trades wait at most while the store is away."""
+
+
+Write = Callable[[Sequence[Trade], Lease | None], Awaitable[Stored]]
+"""Stores trades under a lease, as TradeWriter does."""
+
+
+class RecorderFull(Exception):
+    """The store is away for too long: no trade is taken until there is room again."""
 
 
 class TradeRecorder:
-    """Writes whatever is waiting, as soon as the batch before is written and published."""
+    """Writes whatever is waiting of one source's trades, as soon as the batch before is written.
 
-    def __init__(self, store: TradeStore, publisher: Publisher, board: TickerBoard) -> None:
-        self._store = store
-        self._publisher = publisher
-        self._board = board
+    What was taken is stored, however long the store is away, and also if the lease has been lost meanwhile: a trade is
+    a fact, whoever stores it, and it is stored once.
+    """
+
+    def __init__(self, write: Write, quarantine: Quarantine, source: str) -> None:
+        self.lease: Lease | None = None
+        """What the trades are stored under while this replica leads."""
+        self.lease_lost = asyncio.Event()
+        """Set when the store says that another replica leads."""
+        self.rows = 0
+        """How many trades were new."""
+        self.quarantined = 0
+        """How many were in conflict with stored ones."""
+        self._write = write
+        self._quarantine = quarantine
+        self._source = source
         self._waiting: list[Trade] = []
         self._news = asyncio.Event()
+        self._room = asyncio.Event()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all that was taken is stored."""
+        return not self._waiting
+
+    def lead(self, lease: Lease) -> None:
+        """From now on this replica leads the source."""
+        self.lease, self.rows, self.quarantined = lease, 0, 0
+        self.lease_lost.clear()
 
     def add(self, trades: Sequence[Trade]) -> None:
-        """Take in trades; never waits."""
+        """Take in all of ``trades``; never waits. Raises RecorderFull, and has taken none."""
+        if len(self._waiting) + len(trades) > MOST_WAITING:
+            self._room.clear()
+            raise RecorderFull(f"trades of {self._source} are not taken: the store is away for too long")
         self._waiting += trades
-        if (excess := len(self._waiting) - MOST_WAITING) > 0:
-            _log.error("trades dropped, the store is away for too long", extra={"dropped": excess})
-            del self._waiting[:excess]
         self._news.set()
+
+    async def room(self) -> None:
+        """Wait, after RecorderFull, until trades are taken again."""
+        await self._room.wait()
 
     async def run(self) -> None:
         """Write for ever."""
@@ -44,23 +78,41 @@ class TradeRecorder:
             await self._news.wait()
             self._news.clear()
             while self._waiting:
-                batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
+                batch = self._waiting[:_BATCH]
                 await self._record(batch)
+                # Only now, so that a batch whose writing was interrupted is written again.
+                del self._waiting[: len(batch)]
+                if len(self._waiting) < MOST_WAITING // 2:
+                    self._room.set()
 
     async def _record(self, batch: list[Trade]) -> None:
-        stored = await _until_it_works(lambda: self._store.add_trades(batch), "trades not stored")
-        if not stored:
-            return
-        for trade in stored:
-            self._board.add_trade(trade)
-        await _until_it_works(lambda: self._publisher.trades(stored), "trades not published")
+        patience = Patience()
+        while True:
+            try:
+                stored = await self._write(batch, self.lease)
+                break
+            except LeaseLost as error:
+                _log.warning("the lease is lost", extra={"source": self._source, "problem": str(error)})
+                self.lease = None
+                self.lease_lost.set()
+            except Exception:  # noqa: BLE001 - whatever fails is logged and tried again; the batch must not be lost
+                _log.exception("trades not stored")
+                await asyncio.sleep(patience.lost())
+        self.rows += len(stored.new)
+        self.quarantined += len(stored.conflicts)
+        for trade in stored.conflicts:
+            self._quarantine.put(_conflict(self._source, trade))
 
 
-async def _until_it_works(work: Callable[[], Awaitable[T]], problem: str) -> T:
-    patience = Patience()
-    while True:
-        try:
-            return await work()
-        except Exception:  # noqa: BLE001 - whatever fails is logged and tried again; the batch must not be lost
-            _log.exception(problem)
-            await asyncio.sleep(patience.lost())
+def _conflict(source: str, trade: Trade) -> Refused:
+    raw = {
+        "trade_id": trade.trade_id,
+        "price": str(trade.price),
+        "quantity": str(trade.quantity),
+        "taker_side": trade.taker_side.value,
+        "trade_time": trade.trade_time.isoformat(),
+    }
+    detail = f"another trade {trade.trade_id} is stored"
+    return Refused(
+        source, trade.symbol, Channel.TRADES, Reason.CONFLICT, detail, json.dumps(raw), trade.receive_time, trade
+    )

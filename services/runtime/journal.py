@@ -6,7 +6,7 @@ The first engine is Redis Streams. Redis only carries: what must not be lost is 
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -36,11 +36,37 @@ class Entry:
     """A serialised message of the contract."""
 
 
+@dataclass(frozen=True, slots=True)
+class LineEntry:
+    """An event that holds the rows ``first`` to ``last`` of a line: of what is numbered 1, 2, 3 … for each key."""
+
+    key: str
+    event: bytes
+    first: int
+    last: int
+
+
 class Journal(Protocol):
     """Topics of events in the order in which they were appended."""
 
     async def append(self, topic: str, events: Sequence[tuple[str, bytes]]) -> list[str]:
         """Append ``(key, event)`` pairs, all or none, and return their offsets."""
+
+    async def append_in_line(
+        self, topic: str, entries: Sequence[LineEntry], begin: Mapping[str, int] | None = None
+    ) -> dict[str, int | None]:
+        """Append those entries that come next in the lines of their keys; the others are left out.
+
+        So whoever appends, and however often, every row is in the topic once and in order. Returns the number of the
+        newest row in the topic for each key: if it is below what was to be appended, the rows behind it come first.
+        It is None for a key that the topic does not know: its line begins behind what ``begin`` says, or not at all.
+        """
+
+    async def newest_in_line(self, topic: str, keys: Sequence[str]) -> dict[str, int]:
+        """The number of the newest row of each key's line; those that have none are left out."""
+
+    async def move_line(self, topic: str, key: str, newest: int) -> None:
+        """Let a key's line go on behind ``newest``: for rows that are lost for ever."""
 
     async def read(self, topic: str, after: str, limit: int) -> list[Entry]:
         """The first ``limit`` events after the offset ``after`` that the topic still holds."""
@@ -55,11 +81,30 @@ class Journal(Protocol):
         """The events after ``after`` as they come, whatever is waiting at a time, for ever."""
 
 
+# A line's newest number stands beside the stream, so both are lost or kept together. ARGV: how many events are kept,
+# then key, first, last, event and, if it is known, where the line begins. Numbers stay text: Lua rounds large ones.
+_APPEND_IN_LINE = """
+local newest = {}
+for i = 2, #ARGV, 5 do
+    local key, first, last, event, begin = unpack(ARGV, i, i + 4)
+    local held = redis.call('HGET', KEYS[2], key) or begin
+    if held ~= '' and tonumber(first) == tonumber(held) + 1 then
+        redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'key', key, 'event', event)
+        redis.call('HSET', KEYS[2], key, last)
+        held = last
+    end
+    newest[#newest + 1] = held
+end
+return newest
+"""
+
+
 class RedisJournal:
     """The journal on Redis Streams: an offset is an entry id, a topic keeps about its newest ``keep`` events."""
 
     def __init__(self, redis: Redis, keep: int, patience: float = 5.0) -> None:
         self._redis = redis
+        self._append_in_line = redis.register_script(_APPEND_IN_LINE)
         self._keep = keep
         self._patience = patience
 
@@ -69,6 +114,28 @@ class RedisJournal:
                 pipeline.xadd(_stream(topic), {"key": key, "event": event}, maxlen=self._keep, approximate=True)
             offsets: list[bytes] = await pipeline.execute()
         return [offset.decode() for offset in offsets]
+
+    async def append_in_line(
+        self, topic: str, entries: Sequence[LineEntry], begin: Mapping[str, int] | None = None
+    ) -> dict[str, int | None]:
+        arguments: list[str | bytes | int] = [self._keep]
+        for entry in entries:
+            where = "" if begin is None else begin.get(entry.key, "")
+            arguments += (entry.key, entry.first, entry.last, entry.event, where)
+        async with self._bounded():
+            answer: Any = await self._append_in_line(keys=[_stream(topic), _lines(topic)], args=arguments)
+        return {entry.key: int(held) if held else None for entry, held in zip(entries, answer, strict=True)}
+
+    async def newest_in_line(self, topic: str, keys: Sequence[str]) -> dict[str, int]:
+        if not keys:
+            return {}
+        async with self._bounded():
+            held: Any = await self._redis.hmget(_lines(topic), list(keys))
+        return {key: int(newest) for key, newest in zip(keys, held, strict=True) if newest is not None}
+
+    async def move_line(self, topic: str, key: str, newest: int) -> None:
+        async with self._bounded():
+            await self._redis.hset(_lines(topic), key, str(newest))
 
     async def read(self, topic: str, after: str, limit: int) -> list[Entry]:
         async with self._bounded():
@@ -150,6 +217,11 @@ def _position(offset: str) -> tuple[int, int]:
 
 def _stream(topic: str) -> str:
     return f"journal:{topic}"
+
+
+def _lines(topic: str) -> str:
+    """In a cluster, this lies where the stream does: the part in braces decides."""
+    return f"lines:{{{_stream(topic)}}}"
 
 
 def _entries(items: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> list[Entry]:

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.marketdata.adapters.postgres import PostgresStore
+from services.marketdata.adapters.trades import PostgresTrades
 from services.marketdata.domain.market import Candle, Interval, Origin, Trade
 from services.marketdata.ports.store import History
 from services.runtime.database import open_database
@@ -26,6 +27,7 @@ class Database:
 
     engine: AsyncEngine
     store: PostgresStore
+    trades: PostgresTrades
 
     async def partitions(self, table: str) -> list[str]:
         """The names of a table's partitions."""
@@ -43,7 +45,7 @@ class Database:
 @pytest.fixture
 async def database(database_url: Callable[[str], str]) -> AsyncIterator[Database]:
     async with open_database(SecretStr(database_url("marketdata"))) as engine:
-        yield Database(engine, PostgresStore(engine))
+        yield Database(engine, PostgresStore(engine), PostgresTrades(engine))
 
 
 async def live_series(store: PostgresStore, interval: Interval = MINUTE) -> History:
@@ -53,22 +55,12 @@ async def live_series(store: PostgresStore, interval: Interval = MINUTE) -> Hist
     return history
 
 
-async def test_trades_are_stored_once_whatever_is_sent_again(database: Database) -> None:
-    trades = [a_trade(number, number) for number in range(5)]
-    assert await database.store.add_trades([*trades[:3], trades[1]]) == trades[:3]
-    assert await database.store.add_trades([trades[4], *trades]) == [trades[4], trades[3]]
-    assert sorted(await database.store.newest_trades(BTC), key=_number) == trades
-
-
-def _number(trade: Trade) -> int:
-    return int(trade.trade_id)
-
-
 async def test_numbers_and_times_come_back_exactly(database: Database) -> None:
     trade = a_trade(1, 0.123456, "60123.12345678", "0.00000001")
-    (stored,) = await database.store.add_trades([trade])
-    (read,) = await database.store.newest_trades(BTC)
-    assert (read, read.receive_time) == (stored, trade.receive_time)
+    stored = await database.trades.add([trade], None)
+    (read,) = await database.trades.after(BTC, 0, 10)
+    assert [(read, read.receive_time, read.sequence)] == [(trade, trade.receive_time, 1)]
+    assert stored.new == [trade]
 
     await live_series(database.store)
     candle = replace(a_candle(0), volume=Decimal("12345678901234567890.12345678"))
@@ -78,17 +70,18 @@ async def test_numbers_and_times_come_back_exactly(database: Database) -> None:
 
 async def test_what_is_stored_spreads_over_partitions_and_old_ones_are_dropped(database: Database) -> None:
     await live_series(database.store)
-    await database.store.add_trades([a_trade(1, 0), a_trade(2, 3 * 86400)])
+    await database.trades.add([a_trade(1, 0), a_trade(2, 3 * 86400), a_trade(3, 86400)], None)
     await database.store.add_candles([a_candle(0), a_candle(40 * 24 * 60)], None)
-    days = ["trades_20240305", "trades_20240306", "trades_20240307", "trades_20240308"]
+    days = ["trades_20240305", "trades_20240306", "trades_20240308"]
     assert await database.partitions("trades") == days
     assert await database.partitions("candles") == ["candles_20240301", "candles_20240401"]
 
-    await database.store.drop_expired(datetime.fromisoformat("2024-03-08T00:00Z"), NOON + 30 * DAY)
+    await database.trades.drop_expired(datetime.fromisoformat("2024-03-08T00:00Z"))
+    await database.store.drop_expired(NOON + 30 * DAY)
 
     assert await database.partitions("trades") == ["trades_20240308"]
     assert await database.partitions("candles") == ["candles_20240401"]
-    assert await database.store.add_trades([a_trade(1, 0)]) == [a_trade(1, 0)]
+    assert (await database.trades.add([a_trade(1, 0)], None)).new == [a_trade(1, 0)]
 
 
 async def test_writers_that_need_the_same_new_partition_at_once_both_succeed(database: Database) -> None:

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from levimesh.common.v1 import streaming_pb2
 from services.runtime.broadcast import Broadcast
 from services.runtime.errors import DependencyUnavailable, ResumeTokenInvalid, SlowReaderCut
-from services.runtime.journal import START, RedisJournal, open_journal
+from services.runtime.journal import START, LineEntry, RedisJournal, open_journal
 from services.runtime.ring import Beat, Entries, Item, Lost
 
 TOPIC = "a.topic"
@@ -72,6 +72,70 @@ async def test_what_is_appended_is_read_in_order_from_any_offset(journal: RedisJ
     assert numbers_in(await journal.read(TOPIC, START, 10)) == [1, 2, 3]
     assert numbers_in(await journal.read(TOPIC, offsets[0], 1)) == [2]
     assert await journal.last_offset(TOPIC) == offsets[2]
+
+
+def rows(first: int, last: int, key: str = "k") -> LineEntry:
+    """One event that holds these rows of a line."""
+    return LineEntry(key, f"{first}-{last}".encode(), first, last)
+
+
+async def texts_in(journal: RedisJournal) -> list[str]:
+    return [entry.event.decode() for entry in await journal.read(TOPIC, START, 1000)]
+
+
+async def test_a_line_begins_where_it_is_told_to_and_not_before(journal: RedisJournal) -> None:
+    assert await journal.append_in_line(TOPIC, [rows(1, 3)]) == {"k": None}
+    assert await journal.append_in_line(TOPIC, [rows(8, 9), rows(1, 2, "other")], {"k": 7, "other": 0}) == {
+        "k": 9,
+        "other": 2,
+    }
+    assert await journal.append_in_line(TOPIC, [rows(10, 10)], {"k": 3}) == {"k": 10}
+    assert await texts_in(journal) == ["8-9", "1-2", "10-10"]
+
+
+async def test_rows_that_a_line_has_already_are_left_out(journal: RedisJournal) -> None:
+    await journal.append_in_line(TOPIC, [rows(1, 3), rows(4, 5)], {"k": 0})
+    assert await journal.append_in_line(TOPIC, [rows(1, 3), rows(4, 5), rows(6, 6)]) == {"k": 6}
+    assert await texts_in(journal) == ["1-3", "4-5", "6-6"]
+
+
+async def test_what_comes_after_a_hole_is_left_out_and_the_newest_row_tells_where_the_hole_is(
+    journal: RedisJournal,
+) -> None:
+    await journal.append_in_line(TOPIC, [rows(1, 3)], {"k": 0})
+    assert await journal.append_in_line(TOPIC, [rows(5, 6), rows(7, 7), rows(1, 1, "other")], {"other": 0}) == {
+        "k": 3,
+        "other": 1,
+    }
+    assert await journal.append_in_line(TOPIC, [rows(2, 6)]) == {"k": 3}
+    assert await journal.append_in_line(TOPIC, [rows(4, 6), rows(7, 7)]) == {"k": 7}
+    assert await texts_in(journal) == ["1-3", "1-1", "4-6", "7-7"]
+
+
+async def test_rows_are_appended_once_though_an_answer_was_lost_and_two_writers_append_them(redis_url: str) -> None:
+    async with open_journal(SecretStr(redis_url)) as one, open_journal(SecretStr(redis_url)) as other:
+        await one.append_in_line(TOPIC, [rows(1, 1)], {"k": 0})
+        lost = asyncio.create_task(one.append_in_line(TOPIC, [rows(2, 2)]))
+        # The command is on its way when its sender gives up.
+        await asyncio.sleep(0)
+        lost.cancel()
+        batches = [[rows(number, number) for number in range(2, last)] for last in (20, 30, 40)]
+        await asyncio.gather(*(writer.append_in_line(TOPIC, batch) for batch in batches for writer in (one, other)))
+        assert await texts_in(one) == [f"{number}-{number}" for number in range(1, 40)]
+
+
+async def test_numbers_of_a_line_stay_exact_when_they_are_large(journal: RedisJournal) -> None:
+    large = 2**53 - 3
+    assert await journal.append_in_line(TOPIC, [rows(large + 1, large + 2)], {"k": large}) == {"k": large + 2}
+
+
+async def test_a_topic_that_lost_everything_knows_nothing_of_its_lines_either(
+    journal: RedisJournal, redis_url: str
+) -> None:
+    await journal.append_in_line(TOPIC, [rows(1, 3)], {"k": 0})
+    async with Redis.from_url(redis_url) as redis:
+        await redis.flushall()
+    assert await journal.append_in_line(TOPIC, [rows(4, 4)]) == {"k": None}
 
 
 async def test_an_empty_topic_begins_at_the_start(journal: RedisJournal) -> None:

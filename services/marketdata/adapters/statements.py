@@ -1,18 +1,5 @@
 """The SQL of the store. Parameters are bound, never written into the text."""
 
-INCOMING_TRADES = """
-CREATE TEMPORARY TABLE IF NOT EXISTS incoming_trades (LIKE marketdata.trades) ON COMMIT DELETE ROWS
-"""
-
-ADD_TRADES = """
-INSERT INTO marketdata.trades SELECT * FROM incoming_trades ON CONFLICT DO NOTHING RETURNING symbol, trade_id
-"""
-
-NEWEST_TRADES = """
-SELECT symbol, trade_id, price, quantity, taker_side, trade_time, receive_time
-FROM marketdata.trades WHERE symbol = :symbol ORDER BY trade_time DESC LIMIT 100
-"""
-
 HISTORY = """
 SELECT start_time, next_open, live_from FROM marketdata.histories
 WHERE symbol = :symbol AND interval_seconds = :interval
@@ -69,7 +56,3 @@ FROM marketdata.candles
 WHERE symbol = :symbol AND interval_seconds = :interval
 ORDER BY open_time DESC LIMIT :limit
 """
-
-ADD_PARTITIONS = "SELECT marketdata.add_partitions(:parent, :unit, :first, :last)"
-
-DROP_PARTITIONS = "SELECT marketdata.drop_partitions(:parent, :unit, :before)"

@@ -1,11 +1,11 @@
-"""Where market data stays."""
+"""Where symbols and candles stay."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from services.marketdata.domain.market import Candle, Interval, Symbol, Trade
+from services.marketdata.domain.market import Candle, Interval, Symbol
 
 
 @dataclass(frozen=True)
@@ -20,24 +20,14 @@ class History:
     """Candles from this open time on are published; None until the first fetching of the history is complete."""
 
 
-class TradeStore(Protocol):
-    """Where trades stay."""
-
-    async def add_trades(self, trades: Sequence[Trade]) -> list[Trade]:
-        """Store trades; returns those that were not stored before, in the order given."""
-
-
-class Store(TradeStore, Protocol):
-    """Where market data stays. Writing the same again changes nothing."""
+class Store(Protocol):
+    """Where symbols and candles stay. Writing the same again changes nothing."""
 
     async def symbols(self) -> list[Symbol]:
         """All symbols, by id."""
 
     async def put_symbols(self, symbols: Sequence[Symbol]) -> None:
         """Add symbols, or bring them up to date."""
-
-    async def newest_trades(self, symbol: str) -> list[Trade]:
-        """Some of the newest trades of a symbol, the newest among them."""
 
     async def history(self, symbol: str, interval: Interval) -> History | None:
         """What is known of a series; None when nothing."""
@@ -66,5 +56,5 @@ class Store(TradeStore, Protocol):
     async def newest_candles(self, symbol: str, interval: Interval, limit: int) -> list[Candle]:
         """The last ``limit`` candles, by time."""
 
-    async def drop_expired(self, trades_before: datetime, candles_before: datetime) -> None:
-        """Drop the partitions that hold nothing newer."""
+    async def drop_expired(self, before: datetime) -> None:
+        """Drop the partitions of candles that hold nothing newer."""

@@ -1,86 +1,107 @@
-"""Trades are published after they are stored, each once, through failures of the store and of the journal."""
+"""What was taken is stored, through failures of the store and the loss of the lease; beyond a bound none is taken."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
+import pytest
+
 from services.marketdata import trade_recorder
-from services.marketdata.domain.market import Candle, Trade
-from services.marketdata.domain.ticker import TickerBoard
-from services.marketdata.trade_recorder import TradeRecorder
+from services.marketdata.domain.market import Trade
+from services.marketdata.domain.quarantine import Reason, Refused
+from services.marketdata.ports.leases import Lease, LeaseLost
+from services.marketdata.ports.trades import Stored
+from services.marketdata.trade_recorder import RecorderFull, TradeRecorder
 from tests.unit.marketdata.builders import BTC, a_trade
 
+LEASE = Lease("simex", "here", 1)
+
 
 @dataclass
-class FakeTradeStore:
-    """The part of Store that takes trades; its first calls fail."""
+class FakeWriter:
+    """Stores trades by hand; its first calls fail."""
 
-    failures: int = 0
+    failures: list[Exception] = field(default_factory=list)
     stored: list[Trade] = field(default_factory=list)
+    leases: list[Lease | None] = field(default_factory=list)
+    conflicting: Collection[str] = ()
+    news: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def add_trades(self, trades: Sequence[Trade]) -> list[Trade]:
+    async def __call__(self, trades: Sequence[Trade], lease: Lease | None) -> Stored:
+        self.leases.append(lease)
         if self.failures:
-            self.failures -= 1
-            raise ConnectionError("the database is away")
-        new = [trade for trade in trades if trade not in self.stored]
+            raise self.failures.pop(0)
+        conflicts = [trade for trade in trades if trade.trade_id in self.conflicting]
+        new = [trade for trade in trades if trade not in conflicts]
         self.stored += new
-        return new
+        self.news.set()
+        return Stored(new, 0, conflicts)
 
 
 @dataclass
-class FakePublisher:
-    """Implements Publisher; its first calls fail."""
+class FakeQuarantine:
+    """Implements Quarantine."""
 
-    store: FakeTradeStore
-    failures: int = 0
-    published: list[Trade] = field(default_factory=list)
-    done: asyncio.Event = field(default_factory=asyncio.Event)
+    rows: list[Refused] = field(default_factory=list)
 
-    async def trades(self, trades: Sequence[Trade]) -> None:
-        if self.failures:
-            self.failures -= 1
-            raise ConnectionError("the journal is away")
-        assert all(trade in self.store.stored for trade in trades)
-        self.published += trades
-        self.done.set()
-
-    async def candles(self, candles: Sequence[Candle]) -> None:
-        raise AssertionError("a recorder of trades publishes no candles")
+    def put(self, row: Refused) -> None:
+        self.rows.append(row)
 
 
-async def recorded(store: FakeTradeStore, publisher: FakePublisher, *trades: Trade) -> TickerBoard:
-    """Record ``trades`` and return the board that shows them."""
-    board = TickerBoard()
-    recorder = TradeRecorder(store, publisher, board)
-    recorder.add(trades)
+@asynccontextmanager
+async def recording(writer: FakeWriter, quarantine: FakeQuarantine | None = None) -> AsyncIterator[TradeRecorder]:
+    recorder = TradeRecorder(writer, quarantine or FakeQuarantine(), "simex")
+    recorder.lead(LEASE)
     work = asyncio.create_task(recorder.run())
-    async with asyncio.timeout(5):
-        await publisher.done.wait()
-    work.cancel()
-    return board
+    try:
+        async with asyncio.timeout(5):
+            yield recorder
+    finally:
+        work.cancel()
+        with suppress(asyncio.CancelledError):
+            await work
 
 
-async def test_trades_are_published_in_order_once_they_are_stored_though_store_and_journal_fail_first() -> None:
-    store = FakeTradeStore(failures=1)
-    publisher = FakePublisher(store, failures=1)
+async def test_trades_are_stored_in_order_though_the_store_fails_first() -> None:
+    writer = FakeWriter([ConnectionError("the database is away")])
     trades = [a_trade(number, number) for number in range(3)]
-    board = await recorded(store, publisher, *trades)
-    assert publisher.published == trades
-    ticker = board.ticker(BTC)
-    assert ticker is not None
-    assert ticker.last == trades[-1]
+    async with recording(writer) as recorder:
+        recorder.add(trades)
+        await writer.news.wait()
+    assert (writer.stored, writer.leases) == (trades, [LEASE, LEASE])
+    assert (recorder.rows, recorder.is_empty) == (3, True)
 
 
-async def test_trades_that_were_stored_before_are_not_published_again() -> None:
-    store = FakeTradeStore(stored=[a_trade(0, 0)])
-    publisher = FakePublisher(store)
-    await recorded(store, publisher, a_trade(0, 0), a_trade(1, 1))
-    assert publisher.published == [a_trade(1, 1)]
+async def test_what_was_taken_is_stored_also_when_the_lease_is_lost_and_whoever_leads_is_told() -> None:
+    writer = FakeWriter([LeaseLost("another replica has it")])
+    async with recording(writer) as recorder:
+        recorder.add([a_trade(1, 1)])
+        await recorder.lease_lost.wait()
+        await writer.news.wait()
+    assert (writer.stored, writer.leases) == ([a_trade(1, 1)], [LEASE, None])
 
 
-async def test_while_the_store_is_away_only_so_many_trades_wait_the_newest() -> None:
-    store = FakeTradeStore()
-    publisher = FakePublisher(store)
-    most = trade_recorder.MOST_WAITING
-    await recorded(store, publisher, *[a_trade("old", 0)] * 3, *[a_trade("new", 1)] * most)
-    assert {trade.trade_id for trade in store.stored} == {"new"}
+async def test_a_trade_in_conflict_with_a_stored_one_goes_to_quarantine() -> None:
+    writer, quarantine = FakeWriter(conflicting={"2"}), FakeQuarantine()
+    async with recording(writer, quarantine) as recorder:
+        recorder.add([a_trade(1, 1), a_trade(2, 2)])
+        await writer.news.wait()
+    (row,) = quarantine.rows
+    assert (row.source, row.symbol, row.reason, row.row) == ("simex", BTC, Reason.CONFLICT, a_trade(2, 2))
+    assert (recorder.rows, recorder.quarantined) == (1, 1)
+
+
+async def test_beyond_its_bound_a_recorder_takes_nothing_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trade_recorder, "MOST_WAITING", 4)
+    writer = FakeWriter([ConnectionError("the database is away")])
+    async with recording(writer) as recorder:
+        recorder.add([a_trade(number, number) for number in range(3)])
+        with pytest.raises(RecorderFull):
+            recorder.add([a_trade(3, 3), a_trade(4, 4)])
+        await recorder.room()
+        recorder.add([a_trade(3, 3), a_trade(4, 4)])
+        while len(writer.stored) < 5:
+            writer.news.clear()
+            await writer.news.wait()
+    assert writer.stored == [a_trade(number, number) for number in range(5)]

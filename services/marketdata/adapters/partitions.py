@@ -1,0 +1,48 @@
+"""Partitions of a table by time."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+_ADD = "SELECT marketdata.add_partitions(:parent, :unit, :first, :last)"
+
+_DROP = "SELECT marketdata.drop_partitions(:parent, :unit, :before)"
+
+_FIELDS = {"day": 3, "month": 2}
+"""How many fields of a time tell its partition."""
+
+
+class Partitions:
+    """The partitions of one table, each of one ``unit`` of time: "day" or "month". Remembers which there are."""
+
+    def __init__(self, engine: AsyncEngine, parent: str, unit: str) -> None:
+        self._engine = engine
+        self._parent = parent
+        self._unit = unit
+        self._fields = _FIELDS[unit]
+        self._known: set[tuple[int, ...]] = set()
+
+    async def make_for(self, times: Iterable[datetime]) -> None:
+        """Make those that rows of these times belong into."""
+        wanted = {time.timetuple()[: self._fields]: time for time in times}
+        missing = {key: time for key, time in wanted.items() if key not in self._known}
+        if not missing:
+            return
+        async with self._engine.begin() as connection:
+            for _, time in sorted(missing.items()):
+                await connection.execute(
+                    text(_ADD), {"parent": self._parent, "unit": self._unit, "first": time, "last": time}
+                )
+        self._known |= missing.keys()
+
+    async def drop(self, before: datetime) -> None:
+        """Drop those that hold nothing as new as ``before``."""
+        async with self._engine.begin() as connection:
+            await connection.execute(text(_DROP), {"parent": self._parent, "unit": self._unit, "before": before})
+        self.forget()
+
+    def forget(self) -> None:
+        """Another replica may have dropped some."""
+        self._known.clear()

@@ -1,0 +1,160 @@
+"""Trades in PostgreSQL: partitions by day, filled by COPY."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import asyncpg
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from services.marketdata.adapters import leases, lines
+from services.marketdata.adapters.partitions import Partitions
+from services.marketdata.domain.market import TakerSide, Trade
+from services.marketdata.ports.leases import Lease
+from services.marketdata.ports.lines import trades_line
+from services.marketdata.ports.trades import Stored
+
+_COLUMNS = ("symbol", "trade_id", "price", "quantity", "taker_side", "trade_time", "receive_time", "sequence")
+
+_KNOWN = """
+SELECT trades.symbol, trade_id, price, quantity, taker_side, trade_time, receive_time, sequence
+FROM unnest(CAST(:symbols AS text[]), CAST(:firsts AS timestamptz[]), CAST(:lasts AS timestamptz[]))
+    AS span (symbol, first, last)
+JOIN marketdata.trades ON trades.symbol = span.symbol AND trades.trade_time BETWEEN span.first AND span.last
+WHERE trades.trade_id = ANY(:ids)
+"""
+
+_AFTER = """
+SELECT symbol, trade_id, price, quantity, taker_side, trade_time, receive_time, sequence
+FROM marketdata.trades WHERE symbol = :symbol AND sequence > :sequence ORDER BY sequence LIMIT :limit
+"""
+
+_SAME = timedelta(seconds=1)
+"""Within this of each other, two trades with one id are the same."""
+_APART = timedelta(seconds=10)
+"""Trades that are farther apart are looked for one by one, not in one span of time."""
+_LARGEST_NUMBER = 2**63 - 1
+
+
+class PostgresTrades:
+    """Implements TradeStore.
+
+    The line of a symbol is locked while its trades are stored, so writers of the same symbol take turns. What has a
+    higher number than all that is stored is new for sure, and goes by COPY at once; for the rest the store is searched.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._partitions = Partitions(engine, "trades", "day")
+
+    async def add(self, trades: Sequence[Trade], lease: Lease | None) -> Stored:
+        await self._partitions.make_for(trade.trade_time for trade in trades)
+        try:
+            async with self._engine.begin() as connection:
+                await leases.require(connection, lease)
+                ends = await lines.lock(connection, (trades_line(trade.symbol) for trade in trades))
+                doubtful = _doubtful(trades, ends)
+                stored = judge(trades, await _known(connection, doubtful)) if doubtful else Stored([*trades], 0, [])
+                new = await _append(connection, stored.new, ends)
+                return replace(stored, new=new)
+        except asyncpg.PostgresError:
+            # Perhaps a partition is missing that another replica has dropped.
+            self._partitions.forget()
+            raise
+
+    async def after(self, symbol: str, sequence: int, limit: int) -> list[Trade]:
+        values = {"symbol": symbol, "sequence": sequence, "limit": limit}
+        async with self._engine.connect() as connection:
+            return [_trade(row) for row in await connection.execute(text(_AFTER), values)]
+
+    async def drop_expired(self, before: datetime) -> None:
+        await self._partitions.drop(before)
+
+
+def judge(trades: Iterable[Trade], known: Iterable[Trade]) -> Stored:
+    """What becomes of ``trades`` when ``known`` are the stored ones that have their ids."""
+    by_id: dict[tuple[str, str], list[Trade]] = {}
+    for trade in known:
+        by_id.setdefault((trade.symbol, trade.trade_id), []).append(trade)
+    stored = Stored([], 0, [])
+    known_before = 0
+    for trade in trades:
+        others = by_id.setdefault((trade.symbol, trade.trade_id), [])
+        same = [other for other in others if abs(other.trade_time - trade.trade_time) <= _SAME]
+        if trade in same:
+            known_before += 1
+        elif same:
+            stored.conflicts.append(trade)
+        else:
+            stored.new.append(trade)
+            others.append(trade)
+    return replace(stored, known=known_before)
+
+
+def _doubtful(trades: Iterable[Trade], ends: dict[str, lines.End]) -> list[Trade]:
+    """The trades that may be stored already, by their numbers."""
+    newest = {line: -1 if end.newest_number is None else end.newest_number for line, end in ends.items()}
+    doubtful = []
+    for trade in trades:
+        line, number = trades_line(trade.symbol), trade.number
+        if number is None or not newest[line] < number <= _LARGEST_NUMBER:
+            doubtful.append(trade)
+        else:
+            newest[line] = number
+    return doubtful
+
+
+async def _known(connection: AsyncConnection, trades: Sequence[Trade]) -> list[Trade]:
+    """The stored trades that have the ids of ``trades``, around their times."""
+    spans: list[tuple[str, datetime, datetime]] = []
+    for trade in sorted(trades, key=lambda each: (each.symbol, each.trade_time)):
+        first, last = trade.trade_time - _SAME, trade.trade_time + _SAME
+        if spans and spans[-1][0] == trade.symbol and first - spans[-1][2] < _APART:
+            spans[-1] = trade.symbol, spans[-1][1], last
+        else:
+            spans.append((trade.symbol, first, last))
+    symbols, firsts, lasts = zip(*spans, strict=True)
+    values = {"symbols": symbols, "firsts": firsts, "lasts": lasts, "ids": [trade.trade_id for trade in trades]}
+    rows = await connection.execute(text(_KNOWN), values)
+    return [_trade(row) for row in rows]
+
+
+async def _append(connection: AsyncConnection, trades: Sequence[Trade], ends: dict[str, lines.End]) -> list[Trade]:
+    """Number ``trades`` behind ``ends``, and store them."""
+    if not trades:
+        return []
+    lasts = {line: end.last_sequence for line, end in ends.items()}
+    numbers = {line: end.newest_number for line, end in ends.items()}
+    numbered = []
+    for trade in trades:
+        line, number = trades_line(trade.symbol), trade.number
+        lasts[line] += 1
+        numbered.append(replace(trade, sequence=lasts[line]))
+        if number is not None and number <= _LARGEST_NUMBER:
+            numbers[line] = max(number, numbers[line] or 0)
+    await lines.advance(connection, {line: lines.End(last, numbers[line]) for line, last in lasts.items()})
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    await driver.copy_records_to_table(
+        "trades", schema_name="marketdata", columns=_COLUMNS, records=map(_record, numbered)
+    )
+    return numbered
+
+
+def _record(trade: Trade) -> tuple[Any, ...]:
+    return (
+        trade.symbol,
+        trade.trade_id,
+        trade.price,
+        trade.quantity,
+        trade.taker_side.value,
+        trade.trade_time,
+        trade.receive_time,
+        trade.sequence,
+    )
+
+
+def _trade(row: Any) -> Trade:
+    symbol, trade_id, price, quantity, taker_side, trade_time, receive_time, sequence = row
+    return Trade(symbol, trade_id, price, quantity, TakerSide(taker_side), trade_time, receive_time, sequence)
