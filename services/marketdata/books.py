@@ -31,6 +31,7 @@ class _Followed:
             return True
         if not isinstance(event, BookSnapshot) and event.sequence != self.sequence + 1:
             self.book.void()
+            self.sequence = 0
             return False
         self.book.apply(event)
         self.sequence, self.heard_at = event.sequence, heard_at
@@ -61,17 +62,15 @@ class Books:
             if not followed.take_in(event, heard_at):
                 self._miss(event.symbol)
 
-    async def run(self, symbols: Sequence[str]) -> None:
-        """Load the books of ``symbols``, and those of which events are missing, for ever."""
-        for symbol in symbols:
+    async def run(self) -> None:
+        """Load the books that are stored, and those of which events are missing, for ever."""
+        for symbol in await self._store.symbols():
             self._miss(symbol)
         while True:
             await self._is_missing.wait()
-            for symbol in tuple(self._missing):
-                await self._load(symbol)
-                self._missing.discard(symbol)
-            if not self._missing:
-                self._is_missing.clear()
+            self._is_missing.clear()
+            while self._missing:
+                await self._load(self._missing.pop())
 
     def snapshot(self, symbol: str) -> BookSnapshot:
         """The book of ``symbol`` as far as it was published; the events behind its ``sequence`` follow it.
@@ -79,7 +78,7 @@ class Books:
         Raises BookNotAvailable.
         """
         followed = self._followed.get(symbol)
-        if followed is None or not followed.sequence:
+        if followed is None:
             raise BookNotAvailable(
                 f"the order book of {symbol} is not followed; give the symbol a book_depth", symbol=symbol
             )

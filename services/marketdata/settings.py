@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from services.marketdata.book_keeper import BookTimes
 from services.marketdata.domain.market import Interval
 from services.marketdata.domain.rules import Retention
 from services.marketdata.source_settings import ExchangeSettings
@@ -31,6 +32,9 @@ class MarketDataSettings(ServiceSettings):
     symbols: Annotated[tuple[str, ...], NoDecode] = ("BTC-USDT", "ETH-USDT")
     """The markets to follow, separated by commas; empty for all spot markets of a source that has at most 50."""
 
+    book_depth: int = Field(default=20, ge=0, le=1000)
+    """How many price levels of each side of the order books are followed when a symbol is first seen; 0 for none."""
+
     settle_seconds: float = Field(default=1.0, gt=0)
     """How long after the source has told its time everything that happened before that has reached us."""
     history_1m_days: int = Field(default=2, ge=1)
@@ -41,6 +45,13 @@ class MarketDataSettings(ServiceSettings):
     """Trades are dropped by the day when they are older, by the source's clock."""
     candles_kept_days: int = Field(default=800, ge=1)
     """Candles are dropped by the month when they are older, by the source's clock."""
+    books_kept_days: int = Field(default=3, ge=1)
+    """Order books and their changes are dropped by the day when they are older, by the source's clock."""
+    book_pace_seconds: float = Field(default=0.1, gt=0, le=10)
+    """The least time between two changes of one order book that are told; what happens meanwhile is one change."""
+    book_snapshot_seconds: float = Field(default=10.0, gt=0, le=600)
+    """After so long an order book is told as a whole again. One of which nothing was heard for three times as long is
+    not available."""
 
     @field_validator("symbols", mode="before")
     @classmethod
@@ -68,8 +79,13 @@ class MarketDataSettings(ServiceSettings):
             exchange=self.exchange,
             base_url=self.base_url,
             symbols=self.symbols,
+            book_depth=self.book_depth,
             settle_seconds=self.settle_seconds,
         )
+
+    def book_times(self) -> BookTimes:
+        """How often order books are told."""
+        return BookTimes(self.book_pace_seconds, self.book_snapshot_seconds)
 
     def retention(self) -> Retention:
         """How long what sources tell is kept."""

@@ -6,6 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+import asyncpg
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -35,6 +36,10 @@ _SNAPSHOTS_AFTER = _SNAPSHOT + "WHERE symbol = :symbol AND sequence > :sequence 
 
 _DELTAS_AFTER = _DELTA + "WHERE symbol = :symbol AND sequence > :sequence ORDER BY sequence LIMIT :limit"
 
+_SYMBOLS = """
+SELECT substr(line, length(:prefix) + 1) FROM marketdata.lines WHERE starts_with(line, :prefix) ORDER BY line
+"""
+
 _UNBOUNDED = 2**31
 
 
@@ -52,11 +57,16 @@ class PostgresBooks:
             async with self._engine.begin() as connection:
                 await require(connection, lease)
                 return await _add(connection, events)
-        except DBAPIError:
+        except (DBAPIError, asyncpg.PostgresError):
             # Another replica may have dropped a partition.
             for partitions in self._partitions:
                 partitions.forget()
             raise
+
+    async def symbols(self) -> list[str]:
+        async with self._engine.connect() as connection:
+            names = await connection.execute(text(_SYMBOLS), {"prefix": books_line("")})
+            return list(names.scalars())
 
     async def newest(self, symbol: str) -> list[BookChange]:
         async with self._engine.connect() as connection:

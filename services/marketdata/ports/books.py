@@ -17,6 +17,9 @@ class BookStore(Protocol):
         Raises LeaseLost, and has stored nothing, when ``lease`` is another's; without one anybody may store.
         """
 
+    async def symbols(self) -> list[str]:
+        """The symbols that ever had events."""
+
     async def newest(self, symbol: str) -> list[BookChange]:
         """The newest snapshot of a symbol's book and the changes after it; empty where there is none."""
 

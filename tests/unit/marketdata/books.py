@@ -93,6 +93,9 @@ class RememberedBooks:
         self.events += stored
         return stored
 
+    async def symbols(self) -> list[str]:
+        return sorted({event.symbol for event in self.events})
+
     async def newest(self, symbol: str) -> list[BookChange]:
         begins = [index for index, event in enumerate(self.events) if isinstance(event, BookSnapshot)]
         return self.events[begins[-1] :] if begins else []
