@@ -92,7 +92,7 @@ async def open_auth(
             open_edge(settings, engine, people.users, issuing.tokens, external, audit, now, new_id) as edge,
         ):
             servicers[OAUTH_SERVICE] = oauth_servicer(
-                settings, engine, people, sessions, edge.authenticate_api_key, issuing.tokens, audit, now, new_id
+                settings, engine, people, sessions, edge.authenticate_api_key, issuing, audit, now, new_id
             )
             background: Background = {"key encryption": follow, **issuing.background, **sessions.background}
             background |= {**edge.background, **auditing.background}

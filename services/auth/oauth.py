@@ -18,7 +18,7 @@ from services.auth.people import People
 from services.auth.ports.sessions import Tokens
 from services.auth.ports.users import Users
 from services.auth.servicers.oauth import OAuthServicer
-from services.auth.sessions import SessionParts
+from services.auth.sessions import Issuing, SessionParts
 from services.auth.settings import AuthSettings
 from services.auth.use_cases.api_keys import AuthenticateApiKey
 from services.auth.use_cases.external import ExchangeExternalToken
@@ -33,7 +33,7 @@ def oauth_servicer(
     people: People,
     parts: SessionParts,
     authenticate_api_key: AuthenticateApiKey,
-    tokens: Tokens,
+    issuing: Issuing,
     audit: AuditLog,
     now: Clock,
     new_id: Callable[[], UUID],
@@ -43,9 +43,9 @@ def oauth_servicer(
     clients = {name: Client(name, frozenset(uris)) for name, uris in settings.oauth_clients.items()}
     give_tokens = GiveTokens(
         clients,
-        GrantToApiKey(authenticate_api_key, tokens, now),
+        GrantToApiKey(authenticate_api_key, issuing.tokens, now),
         GrantToSession(parts.refresh_session, new_id),
-        GrantToCode(codes, people.users, parts.begin_session, parts.sessions, audit, now),
+        GrantToCode(codes, people.users, parts.begin_session, parts.sessions, issuing.id_tokens, audit, now),
     )
     authorize = Authorize(parts.authenticate, codes, now, secrets.token_bytes)
     return OAuthServicer(settings.token_issuer, clients, give_tokens, authorize)

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, unquote_plus
 from google.api import httpbody_pb2
 
 from levimesh.auth.v1 import oauth_service_pb2 as pb
-from services.auth.domain.oauth import GRANTS, OAuthError
+from services.auth.domain.oauth import GRANTS, OPENID, OAuthError
 from services.auth.domain.tokens import Scope
 from services.auth.pages import Page
 from services.auth.use_cases.oauth import ClientSecret, Granted
@@ -20,6 +20,8 @@ Headers = tuple[tuple[str, str], ...]
 
 _FORM = "application/x-www-form-urlencoded"
 _MOST_FIELDS = 32
+_CLAIMS = ("iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "sid", "preferred_username")
+"""Of an ID token."""
 _HTTP_STATUS = "x-levimesh-http-status"
 """By it the gateway is told which HTTP status the answer has; see gateway/statuses.py."""
 
@@ -68,6 +70,7 @@ def granted_to_pb(granted: Granted) -> pb.TokenResponse:
         "expires_in": granted.access_token.seconds,
         **({"refresh_token": granted.refresh_token} if granted.refresh_token else {}),
         **({"scope": granted.scope} if granted.scope else {}),
+        **({"id_token": granted.id_token} if granted.id_token else {}),
     }
     return pb.TokenResponse(body=_json(said))
 
@@ -109,7 +112,8 @@ def configuration_to_pb(issuer: str) -> pb.GetOpenIdConfigurationResponse:
         grant_types_supported=GRANTS,
         token_endpoint_auth_methods_supported=["none", "client_secret_basic", "client_secret_post"],
         code_challenge_methods_supported=["S256"],
-        scopes_supported=list(Scope),
+        scopes_supported=[OPENID, *Scope],
+        claims_supported=_CLAIMS,
         subject_types_supported=["public"],
         id_token_signing_alg_values_supported=["EdDSA"],
     )

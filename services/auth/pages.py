@@ -32,6 +32,7 @@ def login_page(request: AuthorizationRequest, *, username: str = "", problem: st
         ("redirect_uri", request.redirect_uri),
         ("scope", request.scope),
         ("state", request.state),
+        ("nonce", request.nonce),
         ("code_challenge", request.code_challenge),
         ("code_challenge_method", "S256"),
     ]

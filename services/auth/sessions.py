@@ -19,6 +19,7 @@ from services.auth.domain.sessions import SessionRules
 from services.auth.domain.signing_keys import KeySchedule
 from services.auth.domain.tokens import PublicKey
 from services.auth.people import People
+from services.auth.ports.oauth import IdTokens
 from services.auth.ports.sessions import Revocations, Sessions, Tokens
 from services.auth.servicers.sessions import AuthServicer, SessionUseCases
 from services.auth.settings import AuthSettings
@@ -49,6 +50,7 @@ class Issuing:
     """What issues access tokens."""
 
     tokens: Tokens
+    id_tokens: IdTokens
     public_keys: Callable[[], Sequence[PublicKey]]
     """The published keys, the one that signs now first."""
     rotate: RotateSigningKeys
@@ -83,7 +85,8 @@ async def open_issuing(
     rotate = RotateSigningKeys(keys, ring, schedule, now)
     await rotate()
     background: Background = {"signing key rotation": partial(_repeat, rotate, _KEYS_EVERY)}
-    return Issuing(_tokens(settings, ring), lambda: ring.public_keys(now()), rotate, reseal, background)
+    tokens = _tokens(settings, ring)
+    return Issuing(tokens, tokens, lambda: ring.public_keys(now()), rotate, reseal, background)
 
 
 async def follow_issuing(

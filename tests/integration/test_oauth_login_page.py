@@ -97,6 +97,9 @@ async def test_nobody_is_sent_to_an_address_that_is_not_known(oauth: OAuth, chan
         ({"code_challenge": "short"}, "invalid_request"),
         ({"code_challenge_method": "plain"}, "invalid_request"),
         ({"scope": "everything"}, "invalid_scope"),
+        ({"scope": "openid everything"}, "invalid_scope"),
+        ({"prompt": "none"}, "login_required"),
+        ({"nonce": "\0"}, "invalid_request"),
     ],
 )
 async def test_a_client_is_told_what_it_got_wrong(oauth: OAuth, changes: dict[str, str], error: str) -> None:

@@ -194,7 +194,7 @@ async def test_a_session_is_refreshed_and_a_retry_gets_the_same_answer(oauth: OA
 
 
 async def test_a_code_gives_a_session_of_the_person_who_logged_in(oauth: OAuth) -> None:
-    code = await oauth.a_code(scope="read")
+    code = await oauth.a_code()
 
     answer = await oauth.exchange(code)
 

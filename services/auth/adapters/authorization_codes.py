@@ -29,6 +29,7 @@ class SqlCodes:
                     redirect_uri=code.redirect_uri,
                     code_challenge=code.code_challenge,
                     scope=code.scope,
+                    nonce=code.nonce,
                     user_id=code.user_id,
                     expire_time=code.expire_time,
                     uses=0,
@@ -41,9 +42,8 @@ class SqlCodes:
             row = (await connection.execute(used)).one_or_none()
         if row is None:
             return None
-        code = AuthorizationCode(
-            code_hash, row.client_id, row.redirect_uri, row.code_challenge, row.scope, row.user_id, row.expire_time
-        )
+        bound = (row.client_id, row.redirect_uri, row.code_challenge, row.scope, row.nonce)
+        code = AuthorizationCode(code_hash, *bound, row.user_id, row.expire_time)
         return CodeUse(code, row.uses == 1, row.session_id)
 
     async def came_to(self, code_hash: bytes, session_id: str) -> bool:

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from services.auth.adapters.sealing import SealBroken, Sealer
 from services.auth.domain.signing_keys import KeySchedule, SealedKey
-from services.auth.domain.tokens import AccessToken, Grant, PublicKey
+from services.auth.domain.tokens import AccessToken, Grant, Identity, PublicKey
 
 ALGORITHM = "EdDSA"
 
@@ -68,7 +68,7 @@ class Ed25519KeyRing:
 
 
 class JwtTokens:
-    """Issues access tokens signed with the key whose time it is."""
+    """Issues access tokens, and ID tokens (OpenID Connect Core 1.0), signed with the key whose time it is."""
 
     def __init__(self, ring: Ed25519KeyRing, *, issuer: str, audience: str, seconds: int) -> None:
         self._ring = ring
@@ -97,8 +97,27 @@ class JwtTokens:
         }
         if grant.scopes is not None:
             claims["scope"] = " ".join(sorted(grant.scopes))
+        return AccessToken(self._signed(claims, "at+jwt", now), seconds)
+
+    def identify(self, identity: Identity, now: datetime) -> str:
+        issued_at = int(now.timestamp())
+        claims: dict[str, object] = {
+            "iss": self._issuer,
+            "aud": identity.client_id,
+            "sub": identity.user.user_id,
+            "sid": identity.session_id,
+            "preferred_username": identity.user.username,
+            "auth_time": int(identity.auth_time.timestamp()),
+            "iat": issued_at,
+            "exp": issued_at + self._seconds,
+        }
+        if identity.nonce:
+            claims["nonce"] = identity.nonce
+        return self._signed(claims, "JWT", now)
+
+    def _signed(self, claims: dict[str, object], kind: str, now: datetime) -> str:
         kid, key = self._ring.signer(now)
-        return AccessToken(jwt.encode(claims, key, ALGORITHM, {"kid": kid, "typ": "at+jwt"}), seconds)
+        return jwt.encode(claims, key, ALGORITHM, {"kid": kid, "typ": kind})
 
 
 def _x(key: Ed25519PrivateKey) -> str:

@@ -175,6 +175,7 @@ def _row(session: Session) -> dict[str, object]:
         "end_time": session.end_time,
         "address": session.origin.address,
         "user_agent": session.origin.user_agent,
+        "scopes": None if session.scopes is None else sorted(session.scopes),
     }
 
 
@@ -188,4 +189,5 @@ def session_of(row: Row[Any]) -> Session:
         expire_time=row.expire_time,
         origin=Origin(row.address, row.user_agent),
         end_time=row.end_time,
+        scopes=None if row.scopes is None else frozenset(row.scopes),
     )

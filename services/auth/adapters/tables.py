@@ -44,6 +44,7 @@ sessions = Table(
     Column("end_time", DateTime(timezone=True)),
     Column("address", Text, nullable=False),
     Column("user_agent", Text, nullable=False),
+    Column("scopes", ARRAY(Text)),
 )
 
 refresh_tokens = Table(
@@ -118,6 +119,7 @@ authorization_codes = Table(
     Column("scope", Text, nullable=False),
     Column("user_id", Uuid(as_uuid=False), nullable=False),
     Column("expire_time", DateTime(timezone=True), nullable=False),
+    Column("nonce", Text, nullable=False),
     Column("uses", Integer, nullable=False),
     Column("session_id", Uuid(as_uuid=False)),
 )

@@ -13,9 +13,12 @@ from services.auth.domain.tokens import Scope
 
 CODE_SECONDS = 60
 """How long a code is good for."""
+OPENID = "openid"
+"""The scope by which a client asks for an ID token (OpenID Connect Core 1.0)."""
 GRANTS = ("authorization_code", "client_credentials", "refresh_token")
 
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}", re.ASCII)
+_NONCE = re.compile(r"[ -~]{0,512}")
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 
 
@@ -50,6 +53,7 @@ class AuthorizationRequest:
     code_challenge: str
     scope: str
     state: str
+    nonce: str
 
     @classmethod
     def parse(cls, said: Mapping[str, str], clients: Mapping[str, Client]) -> "AuthorizationRequest":
@@ -61,15 +65,18 @@ class AuthorizationRequest:
         redirect_uri = said.get("redirect_uri", "")
         if client is None or redirect_uri not in client.redirect_uris:
             raise UnknownClient
-        request = cls(
-            client.client_id, redirect_uri, said.get("code_challenge", ""), said.get("scope", ""), said.get("state", "")
-        )
+        optional = (said.get(name, "") for name in ("code_challenge", "scope", "state", "nonce"))
+        request = cls(client.client_id, redirect_uri, *optional)
         if said.get("response_type") != "code":
             raise Refused(request, "unsupported_response_type", "response_type has to be code")
         if said.get("code_challenge_method") != "S256" or not _CHALLENGE.fullmatch(request.code_challenge):
             raise Refused(request, "invalid_request", "PKCE is needed: code_challenge, code_challenge_method=S256")
+        if "none" in said.get("prompt", "").split(" "):
+            raise Refused(request, "login_required", "nobody is logged in here until they have entered their password")
+        if not _NONCE.fullmatch(request.nonce):
+            raise Refused(request, "invalid_request", "the nonce is too long, or not of visible characters")
         try:
-            scopes_asked(request.scope)
+            Asked.parse(request.scope)
         except OAuthError as error:
             raise Refused(request, error.code, error.description) from error
         return request
@@ -107,6 +114,7 @@ class AuthorizationCode:
     redirect_uri: str
     code_challenge: str
     scope: str
+    nonce: str
     user_id: str
     expire_time: datetime
 
@@ -115,6 +123,26 @@ class AuthorizationCode:
         bound = (self.client_id, self.redirect_uri) == (client_id, redirect_uri)
         if not bound or now >= self.expire_time or not proves(verifier, self.code_challenge):
             raise invalid_code()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a client asks a person for."""
+
+    scopes: frozenset[str] | None
+    """What its access tokens are to be limited to, ``openid`` too; None when it asks for all that the person may do."""
+
+    @classmethod
+    def parse(cls, scope: str) -> "Asked":
+        """What a space-separated list asks for. Raises OAuthError for a scope that there is not."""
+        names = frozenset(each for each in scope.split(" ") if each)
+        scopes_asked(" ".join(names - {OPENID}))
+        return cls(names or None)
+
+    @property
+    def id_token(self) -> bool:
+        """Whether the client wants to know who the person is."""
+        return self.scopes is not None and OPENID in self.scopes
 
 
 def invalid_code() -> OAuthError:

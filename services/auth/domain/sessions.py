@@ -27,11 +27,21 @@ class Session:
     """When it ends unless it is renewed before."""
     origin: Origin
     end_time: datetime | None = None
+    scopes: frozenset[str] | None = None
+    """What its access tokens are limited to; None for one that is limited by nothing but the roles."""
 
     @classmethod
-    def begun(cls, session_id: str, user_id: str, now: datetime, origin: Origin, rules: "SessionRules") -> "Session":
+    def begun(
+        cls,
+        session_id: str,
+        user_id: str,
+        now: datetime,
+        origin: Origin,
+        rules: "SessionRules",
+        scopes: frozenset[str] | None = None,
+    ) -> "Session":
         """A session that begins ``now``."""
-        return cls(session_id, user_id, now, now, rules.expires(now, now), origin)
+        return cls(session_id, user_id, now, now, rules.expires(now, now), origin, scopes=scopes)
 
     def is_active(self, now: datetime) -> bool:
         """Whether it has neither ended nor expired."""

@@ -34,15 +34,33 @@ class Grant:
     session_id: str
     """The ``sid``: the id of a session or of an API key."""
     tier: RateTier
-    scopes: frozenset[Scope] | None = None
-    """None for a person who logged in, who is limited by nothing but the roles."""
+    scopes: frozenset[str] | None = None
+    """None for a person who logged in without a client that asks for less: limited by nothing but the roles."""
     expire_time: datetime | None = None
     """When the session or the key ends: its tokens end then at the latest."""
 
     @classmethod
-    def of_login(cls, user: User, session_id: str, expire_time: datetime | None = None) -> Self:
+    def of_login(
+        cls,
+        user: User,
+        session_id: str,
+        expire_time: datetime | None = None,
+        scopes: frozenset[str] | None = None,
+    ) -> Self:
         """What ``user`` gets by logging in."""
-        return cls(user, session_id, user.rate_tier, expire_time=expire_time)
+        return cls(user, session_id, user.rate_tier, scopes, expire_time)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What an ID token tells a client: who has logged in through it."""
+
+    user: User
+    client_id: str
+    session_id: str
+    auth_time: datetime
+    nonce: str
+    """As the client sent it; "" when it did not."""
 
 
 @dataclass(frozen=True)

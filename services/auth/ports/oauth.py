@@ -7,6 +7,7 @@ from typing import Protocol
 from services.auth.domain.external import ExternalPerson, Standing
 from services.auth.domain.oauth import AuthorizationCode
 from services.auth.domain.sessions import Origin, Session
+from services.auth.domain.tokens import Identity
 from services.auth.domain.users import User
 
 
@@ -31,6 +32,13 @@ class Codes(Protocol):
 
     async def came_to(self, code_hash: bytes, session_id: str) -> bool:
         """Note which session came of the first use. False when the code has been used again meanwhile."""
+
+
+class IdTokens(Protocol):
+    """Makes ID tokens."""
+
+    def identify(self, identity: Identity, now: datetime) -> str:
+        """A token that tells the client of ``identity``, and nobody else, who has logged in."""
 
 
 class ExternalTokens(Protocol):

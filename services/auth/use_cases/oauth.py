@@ -10,6 +10,7 @@ from services.auth.domain.api_keys import prefix_of
 from services.auth.domain.oauth import (
     CODE_SECONDS,
     GRANTS,
+    Asked,
     AuthorizationCode,
     AuthorizationRequest,
     OAuthError,
@@ -18,7 +19,7 @@ from services.auth.domain.oauth import (
     scopes_asked,
 )
 from services.auth.domain.sessions import Origin
-from services.auth.domain.tokens import AccessToken, scopes_of_roles
+from services.auth.domain.tokens import AccessToken, Identity, scopes_of_roles
 from services.auth.errors import (
     AddressNotAllowed,
     ApiKeyInvalid,
@@ -26,7 +27,7 @@ from services.auth.errors import (
     RefreshTokenInvalid,
     RefreshTokenReused,
 )
-from services.auth.ports.oauth import Codes, CodeUse
+from services.auth.ports.oauth import Codes, CodeUse, IdTokens
 from services.auth.ports.sessions import Sessions, Tokens
 from services.auth.ports.users import Users
 from services.auth.use_cases.api_keys import AuthenticateApiKey
@@ -46,6 +47,7 @@ class Granted:
     refresh_token: str | None = None
     scope: str = ""
     """What the access token is good for, with spaces between; "" where it has not changed."""
+    id_token: str | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -133,6 +135,7 @@ class Authorize:
                 request.redirect_uri,
                 request.code_challenge,
                 request.scope,
+                request.nonce,
                 user.user_id,
                 # From before the proof: whatever ends the user's sessions meanwhile makes the code worthless.
                 before + timedelta(seconds=CODE_SECONDS),
@@ -142,7 +145,7 @@ class Authorize:
 
 
 class GrantToCode:
-    """``authorization_code``: a session for a code, once.
+    """``authorization_code``: a session for a code, once, limited to what the client has asked for.
 
     Whatever comes of the first use, a second one is refused and ends the session that came of it (RFC 6749, 4.1.2).
     """
@@ -153,6 +156,7 @@ class GrantToCode:
         users: Users,
         begin_session: BeginSession,
         sessions: Sessions,
+        id_tokens: IdTokens,
         audit: AuditLog,
         now: Clock,
     ) -> None:
@@ -160,6 +164,7 @@ class GrantToCode:
         self._users = users
         self._begin_session = begin_session
         self._sessions = sessions
+        self._id_tokens = id_tokens
         self._audit = audit
         self._now = now
 
@@ -175,14 +180,19 @@ class GrantToCode:
         user = await self._users.by_id(use.code.user_id)
         if user is None or user.disabled:
             raise invalid_code()
-        proved = use.code.expire_time - timedelta(seconds=CODE_SECONDS)
+        proved, asked = use.code.expire_time - timedelta(seconds=CODE_SECONDS), Asked.parse(use.code.scope)
         try:
-            tokens = await self._begin_session(user, origin, proved)
+            tokens = await self._begin_session(user, origin, proved, asked.scopes)
         except CredentialsInvalid as error:
             raise invalid_code() from error
         if not await self._codes.came_to(code_hash, tokens.session_id):
             await self._end(use, tokens.session_id)
-        return Granted(tokens.access_token, tokens.refresh_token, " ".join(scopes_of_roles(user.roles)))
+        scopes = scopes_of_roles(user.roles) if asked.scopes is None else sorted(asked.scopes)
+        granted = Granted(tokens.access_token, tokens.refresh_token, " ".join(scopes))
+        if not asked.id_token:
+            return granted
+        identity = Identity(user, client_id, tokens.session_id, proved, use.code.nonce)
+        return replace(granted, id_token=self._id_tokens.identify(identity, self._now()))
 
     async def _end(self, use: CodeUse, session_id: str | None) -> None:
         """What a second use leads to; when the first one is not done yet, that sees to it."""

@@ -69,14 +69,19 @@ class BeginSession:
         self._now = now
         self._new_id = new_id
 
-    async def __call__(self, user: User, origin: Origin, proved: datetime) -> SessionTokens:
-        """Raises CredentialsInvalid when the user's sessions were ended after ``proved``, the time of the proof."""
+    async def __call__(
+        self, user: User, origin: Origin, proved: datetime, scopes: frozenset[str] | None = None
+    ) -> SessionTokens:
+        """Limited to ``scopes``, if they are given.
+
+        Raises CredentialsInvalid when the user's sessions were ended after ``proved``, the time of the proof.
+        """
         now = self._now()
-        session = Session.begun(str(self._new_id()), user.user_id, now, origin, self._rules)
+        session = Session.begun(str(self._new_id()), user.user_id, now, origin, self._rules, scopes)
         refresh_token = self._refresh_tokens.new()
         if not await self._sessions.begin(session, self._refresh_tokens.fingerprint(refresh_token), proved):
             raise CredentialsInvalid
-        access_token = self._tokens.issue(Grant.of_login(user, session.session_id), now)
+        access_token = self._tokens.issue(Grant.of_login(user, session.session_id, scopes=scopes), now)
         tell_audit(actor=user.user_id, session_id=session.session_id)
         return SessionTokens(session.session_id, access_token, refresh_token, session.expire_time)
 
@@ -138,9 +143,10 @@ class RefreshSession:
         self, refresh_token: str, request_id: str, presented: Presented, now: datetime
     ) -> SessionTokens:
         session = presented.session.renewed(now, self._rules)
+        grant = Grant.of_login(presented.user, session.session_id, scopes=session.scopes)
         answer = SessionTokens(
             session_id=session.session_id,
-            access_token=self._tokens.issue(Grant.of_login(presented.user, session.session_id), now),
+            access_token=self._tokens.issue(grant, now),
             refresh_token=self._refresh_tokens.new(),
             refresh_expire_time=session.expire_time,
         )

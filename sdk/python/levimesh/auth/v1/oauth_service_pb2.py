@@ -28,7 +28,7 @@ from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from levimesh.policy.v1 import policy_pb2 as levimesh_dot_policy_dot_v1_dot_policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$levimesh/auth/v1/oauth_service.proto\x12\x10levimesh.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a\x1flevimesh/policy/v1/policy.proto\"\x1f\n\x1dGetOpenIdConfigurationRequest\"\xee\x04\n\x1eGetOpenIdConfigurationResponse\x12\x16\n\x06issuer\x18\x01 \x01(\tR\x06issuer\x12\x35\n\x16\x61uthorization_endpoint\x18\x02 \x01(\tR\x15\x61uthorizationEndpoint\x12%\n\x0etoken_endpoint\x18\x03 \x01(\tR\rtokenEndpoint\x12\x19\n\x08jwks_uri\x18\x04 \x01(\tR\x07jwksUri\x12\x38\n\x18response_types_supported\x18\x05 \x03(\tR\x16responseTypesSupported\x12\x32\n\x15grant_types_supported\x18\x06 \x03(\tR\x13grantTypesSupported\x12P\n%token_endpoint_auth_methods_supported\x18\x07 \x03(\tR!tokenEndpointAuthMethodsSupported\x12G\n code_challenge_methods_supported\x18\x08 \x03(\tR\x1d\x63odeChallengeMethodsSupported\x12)\n\x10scopes_supported\x18\t \x03(\tR\x0fscopesSupported\x12\x36\n\x17subject_types_supported\x18\n \x03(\tR\x15subjectTypesSupported\x12O\n%id_token_signing_alg_values_supported\x18\x0b \x03(\tR idTokenSigningAlgValuesSupported\"\xc2\x02\n\x10ShowLoginRequest\x12,\n\rresponse_type\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x0cresponseType\x12%\n\tclient_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01R\x08\x63lientId\x12+\n\x0credirect_uri\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10R\x0bredirectUri\x12\x1e\n\x05scope\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02R\x05scope\x12\x1e\n\x05state\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08R\x05state\x12/\n\x0e\x63ode_challenge\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01R\rcodeChallenge\x12;\n\x15\x63ode_challenge_method\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18\x10R\x13\x63odeChallengeMethod\"=\n\x0cTokenRequest\x12-\n\x04\x66orm\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBodyB\x03\x80\x01\x01R\x04\x66orm\">\n\rTokenResponse\x12-\n\x04\x62ody\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBodyB\x03\x80\x01\x01R\x04\x62ody\"A\n\x10\x41uthorizeRequest\x12-\n\x04\x66orm\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBodyB\x03\x80\x01\x01R\x04\x66orm\"B\n\x11\x41uthorizeResponse\x12-\n\x04\x62ody\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBodyB\x03\x80\x01\x01R\x04\x62ody\"=\n\x11ShowLoginResponse\x12(\n\x04\x62ody\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBodyR\x04\x62ody2\xc4\x05\n\x0cOAuthService\x12\xe6\x01\n\x16GetOpenIdConfiguration\x12/.levimesh.auth.v1.GetOpenIdConfigurationRequest\x1a\x30.levimesh.auth.v1.GetOpenIdConfigurationResponse\"i\xa2\xbb\x18\x11\x1a\x07gateway(\x01\x32\x02\x08\x02\x38\x01\x82\xd3\xe4\x93\x02N\x12!/.well-known/openid-configurationZ)\x12\'/.well-known/oauth-authorization-server\x12\x8e\x01\n\x05Token\x12\x1e.levimesh.auth.v1.TokenRequest\x1a\x1f.levimesh.auth.v1.TokenResponse\"D\xa2\xbb\x18\x1f\x1a\x07gateway(\x01\x32\x02\x08\x05\x38\x04\x42\n\x08<\x12\x02\x08< \x01(\x02H\x01\x82\xd3\xe4\x93\x02\x1b\"\r/oauth2/token:\x04\x66ormb\x04\x62ody\x12\x8a\x01\n\tShowLogin\x12\".levimesh.auth.v1.ShowLoginRequest\x1a#.levimesh.auth.v1.ShowLoginResponse\"4\xa2\xbb\x18\x11\x1a\x07gateway(\x01\x32\x02\x08\x02\x38\x01\x82\xd3\xe4\x93\x02\x19\x12\x11/oauth2/authorizeb\x04\x62ody\x12\x9e\x01\n\tAuthorize\x12\".levimesh.auth.v1.AuthorizeRequest\x1a#.levimesh.auth.v1.AuthorizeResponse\"H\xa2\xbb\x18\x1f\x1a\x07gateway(\x01\x32\x02\x08\x05\x38\x04\x42\n\x08\n\x12\x02\x08< \x01(\x02H\x01\x82\xd3\xe4\x93\x02\x1f\"\x11/oauth2/authorize:\x04\x66ormb\x04\x62ody\x1a\x0c\xaa\xbb\x18\x08\n\x06\x08x\x12\x02\x08<b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$levimesh/auth/v1/oauth_service.proto\x12\x10levimesh.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a\x1flevimesh/policy/v1/policy.proto\"\x1f\n\x1dGetOpenIdConfigurationRequest\"\x99\x05\n\x1eGetOpenIdConfigurationResponse\x12\x16\n\x06issuer\x18\x01 \x01(\tR\x06issuer\x12\x35\n\x16\x61uthorization_endpoint\x18\x02 \x01(\tR\x15\x61uthorizationEndpoint\x12%\n\x0etoken_endpoint\x18\x03 \x01(\tR\rtokenEndpoint\x12\x19\n\x08jwks_uri\x18\x04 \x01(\tR\x07jwksUri\x12\x38\n\x18response_types_supported\x18\x05 \x03(\tR\x16responseTypesSupported\x12\x32\n\x15grant_types_supported\x18\x06 \x03(\tR\x13grantTypesSupported\x12P\n%token_endpoint_auth_methods_supported\x18\x07 \x03(\tR!tokenEndpointAuthMethodsSupported\x12G\n code_challenge_methods_supported\x18\x08 \x03(\tR\x1d\x63odeChallengeMethodsSupported\x12)\n\x10scopes_supported\x18\t \x03(\tR\x0fscopesSupported\x12\x36\n\x17subject_types_supported\x18\n \x03(\tR\x15subjectTypesSupported\x12O\n%id_token_signing_alg_values_supported\x18\x0b \x03(\tR idTokenSigningAlgValuesSupported\x12)\n\x10\x63laims_supported\x18\x0c \x03(\tR\x0f\x63laimsSupported\"\x83\x03\n\x10ShowLoginRequest\x12,\n\rresponse_type\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x0cresponseType\x12%\n\tclient_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01R\x08\x63lientId\x12+\n\x0credirect_uri\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10R\x0bredirectUri\x12\x1e\n\x05scope\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02R\x05scope\x12\x1e\n\x05state\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08R\x05state\x12/\n\x0e\x63ode_challenge\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01R\rcodeChallenge\x12;\n\x15\x63ode_challenge_method\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18\x10R\x13\x63odeChallengeMethod\x12\x1e\n\x05nonce\x18\x08 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\x05nonce\x12\x1f\n\x06prompt\x18\t \x01(\tB\x07\xbaH\x04r\x02\x18@R\x06prompt\"=\n\x0cTokenRequest\x12-\n\x04\x66orm\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBodyB\x03\x80\x01\x01R\x04\x66orm\">\n\rTokenResponse\x12-\n\x04\x62ody\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBodyB\x03\x80\x01\x01R\x04\x62ody\"A\n\x10\x41uthorizeRequest\x12-\n\x04\x66orm\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBodyB\x03\x80\x01\x01R\x04\x66orm\"B\n\x11\x41uthorizeResponse\x12-\n\x04\x62ody\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBodyB\x03\x80\x01\x01R\x04\x62ody\"=\n\x11ShowLoginResponse\x12(\n\x04\x62ody\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBodyR\x04\x62ody2\xc4\x05\n\x0cOAuthService\x12\xe6\x01\n\x16GetOpenIdConfiguration\x12/.levimesh.auth.v1.GetOpenIdConfigurationRequest\x1a\x30.levimesh.auth.v1.GetOpenIdConfigurationResponse\"i\xa2\xbb\x18\x11\x1a\x07gateway(\x01\x32\x02\x08\x02\x38\x01\x82\xd3\xe4\x93\x02N\x12!/.well-known/openid-configurationZ)\x12\'/.well-known/oauth-authorization-server\x12\x8e\x01\n\x05Token\x12\x1e.levimesh.auth.v1.TokenRequest\x1a\x1f.levimesh.auth.v1.TokenResponse\"D\xa2\xbb\x18\x1f\x1a\x07gateway(\x01\x32\x02\x08\x05\x38\x04\x42\n\x08<\x12\x02\x08< \x01(\x02H\x01\x82\xd3\xe4\x93\x02\x1b\"\r/oauth2/token:\x04\x66ormb\x04\x62ody\x12\x8a\x01\n\tShowLogin\x12\".levimesh.auth.v1.ShowLoginRequest\x1a#.levimesh.auth.v1.ShowLoginResponse\"4\xa2\xbb\x18\x11\x1a\x07gateway(\x01\x32\x02\x08\x02\x38\x01\x82\xd3\xe4\x93\x02\x19\x12\x11/oauth2/authorizeb\x04\x62ody\x12\x9e\x01\n\tAuthorize\x12\".levimesh.auth.v1.AuthorizeRequest\x1a#.levimesh.auth.v1.AuthorizeResponse\"H\xa2\xbb\x18\x1f\x1a\x07gateway(\x01\x32\x02\x08\x05\x38\x04\x42\n\x08\n\x12\x02\x08< \x01(\x02H\x01\x82\xd3\xe4\x93\x02\x1f\"\x11/oauth2/authorize:\x04\x66ormb\x04\x62ody\x1a\x0c\xaa\xbb\x18\x08\n\x06\x08x\x12\x02\x08<b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,6 +49,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SHOWLOGINREQUEST'].fields_by_name['code_challenge']._serialized_options = b'\272H\005r\003\030\200\001'
   _globals['_SHOWLOGINREQUEST'].fields_by_name['code_challenge_method']._loaded_options = None
   _globals['_SHOWLOGINREQUEST'].fields_by_name['code_challenge_method']._serialized_options = b'\272H\004r\002\030\020'
+  _globals['_SHOWLOGINREQUEST'].fields_by_name['nonce']._loaded_options = None
+  _globals['_SHOWLOGINREQUEST'].fields_by_name['nonce']._serialized_options = b'\272H\005r\003\030\200\004'
+  _globals['_SHOWLOGINREQUEST'].fields_by_name['prompt']._loaded_options = None
+  _globals['_SHOWLOGINREQUEST'].fields_by_name['prompt']._serialized_options = b'\272H\004r\002\030@'
   _globals['_TOKENREQUEST'].fields_by_name['form']._loaded_options = None
   _globals['_TOKENREQUEST'].fields_by_name['form']._serialized_options = b'\200\001\001'
   _globals['_TOKENRESPONSE'].fields_by_name['body']._loaded_options = None
@@ -70,19 +74,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETOPENIDCONFIGURATIONREQUEST']._serialized_start=177
   _globals['_GETOPENIDCONFIGURATIONREQUEST']._serialized_end=208
   _globals['_GETOPENIDCONFIGURATIONRESPONSE']._serialized_start=211
-  _globals['_GETOPENIDCONFIGURATIONRESPONSE']._serialized_end=833
-  _globals['_SHOWLOGINREQUEST']._serialized_start=836
-  _globals['_SHOWLOGINREQUEST']._serialized_end=1158
-  _globals['_TOKENREQUEST']._serialized_start=1160
-  _globals['_TOKENREQUEST']._serialized_end=1221
-  _globals['_TOKENRESPONSE']._serialized_start=1223
-  _globals['_TOKENRESPONSE']._serialized_end=1285
-  _globals['_AUTHORIZEREQUEST']._serialized_start=1287
-  _globals['_AUTHORIZEREQUEST']._serialized_end=1352
-  _globals['_AUTHORIZERESPONSE']._serialized_start=1354
-  _globals['_AUTHORIZERESPONSE']._serialized_end=1420
-  _globals['_SHOWLOGINRESPONSE']._serialized_start=1422
-  _globals['_SHOWLOGINRESPONSE']._serialized_end=1483
-  _globals['_OAUTHSERVICE']._serialized_start=1486
-  _globals['_OAUTHSERVICE']._serialized_end=2194
+  _globals['_GETOPENIDCONFIGURATIONRESPONSE']._serialized_end=876
+  _globals['_SHOWLOGINREQUEST']._serialized_start=879
+  _globals['_SHOWLOGINREQUEST']._serialized_end=1266
+  _globals['_TOKENREQUEST']._serialized_start=1268
+  _globals['_TOKENREQUEST']._serialized_end=1329
+  _globals['_TOKENRESPONSE']._serialized_start=1331
+  _globals['_TOKENRESPONSE']._serialized_end=1393
+  _globals['_AUTHORIZEREQUEST']._serialized_start=1395
+  _globals['_AUTHORIZEREQUEST']._serialized_end=1460
+  _globals['_AUTHORIZERESPONSE']._serialized_start=1462
+  _globals['_AUTHORIZERESPONSE']._serialized_end=1528
+  _globals['_SHOWLOGINRESPONSE']._serialized_start=1530
+  _globals['_SHOWLOGINRESPONSE']._serialized_end=1591
+  _globals['_OAUTHSERVICE']._serialized_start=1594
+  _globals['_OAUTHSERVICE']._serialized_end=2302
 # @@protoc_insertion_point(module_scope)

@@ -53,6 +53,7 @@ class GetOpenIdConfigurationResponse(_message.Message):
     SCOPES_SUPPORTED_FIELD_NUMBER: _builtins.int
     SUBJECT_TYPES_SUPPORTED_FIELD_NUMBER: _builtins.int
     ID_TOKEN_SIGNING_ALG_VALUES_SUPPORTED_FIELD_NUMBER: _builtins.int
+    CLAIMS_SUPPORTED_FIELD_NUMBER: _builtins.int
     issuer: _builtins.str
     """The issuer that access tokens name."""
     authorization_endpoint: _builtins.str
@@ -89,6 +90,10 @@ class GetOpenIdConfigurationResponse(_message.Message):
     def id_token_signing_alg_values_supported(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The algorithm that tokens are signed with."""
 
+    @_builtins.property
+    def claims_supported(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What an ID token says."""
+
     def __init__(
         self,
         *,
@@ -103,10 +108,11 @@ class GetOpenIdConfigurationResponse(_message.Message):
         scopes_supported: _abc.Iterable[_builtins.str] | None = ...,
         subject_types_supported: _abc.Iterable[_builtins.str] | None = ...,
         id_token_signing_alg_values_supported: _abc.Iterable[_builtins.str] | None = ...,
+        claims_supported: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorization_endpoint", b"authorization_endpoint", "code_challenge_methods_supported", b"code_challenge_methods_supported", "grant_types_supported", b"grant_types_supported", "id_token_signing_alg_values_supported", b"id_token_signing_alg_values_supported", "issuer", b"issuer", "jwks_uri", b"jwks_uri", "response_types_supported", b"response_types_supported", "scopes_supported", b"scopes_supported", "subject_types_supported", b"subject_types_supported", "token_endpoint", b"token_endpoint", "token_endpoint_auth_methods_supported", b"token_endpoint_auth_methods_supported"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorization_endpoint", b"authorization_endpoint", "claims_supported", b"claims_supported", "code_challenge_methods_supported", b"code_challenge_methods_supported", "grant_types_supported", b"grant_types_supported", "id_token_signing_alg_values_supported", b"id_token_signing_alg_values_supported", "issuer", b"issuer", "jwks_uri", b"jwks_uri", "response_types_supported", b"response_types_supported", "scopes_supported", b"scopes_supported", "subject_types_supported", b"subject_types_supported", "token_endpoint", b"token_endpoint", "token_endpoint_auth_methods_supported", b"token_endpoint_auth_methods_supported"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -125,6 +131,8 @@ class ShowLoginRequest(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     CODE_CHALLENGE_FIELD_NUMBER: _builtins.int
     CODE_CHALLENGE_METHOD_FIELD_NUMBER: _builtins.int
+    NONCE_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
     response_type: _builtins.str
     """`code`."""
     client_id: _builtins.str
@@ -132,13 +140,17 @@ class ShowLoginRequest(_message.Message):
     redirect_uri: _builtins.str
     """Where the browser goes afterwards, one of those in the settings."""
     scope: _builtins.str
-    """Space-separated scopes."""
+    """Space-separated scopes: those of the mesh, to which the session is limited then, and `openid` for an ID token."""
     state: _builtins.str
     """Given back to the client as it is."""
     code_challenge: _builtins.str
     """SHA-256 of the client's code verifier, base64url."""
     code_challenge_method: _builtins.str
     """`S256`."""
+    nonce: _builtins.str
+    """Given back to the client in the ID token."""
+    prompt: _builtins.str
+    """A person always logs in here, so `none` is refused, with `login_required`; anything else changes nothing."""
     def __init__(
         self,
         *,
@@ -149,10 +161,12 @@ class ShowLoginRequest(_message.Message):
         state: _builtins.str = ...,
         code_challenge: _builtins.str = ...,
         code_challenge_method: _builtins.str = ...,
+        nonce: _builtins.str = ...,
+        prompt: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "code_challenge", b"code_challenge", "code_challenge_method", b"code_challenge_method", "redirect_uri", b"redirect_uri", "response_type", b"response_type", "scope", b"scope", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "code_challenge", b"code_challenge", "code_challenge_method", b"code_challenge_method", "nonce", b"nonce", "prompt", b"prompt", "redirect_uri", b"redirect_uri", "response_type", b"response_type", "scope", b"scope", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

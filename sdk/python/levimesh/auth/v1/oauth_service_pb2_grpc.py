@@ -78,6 +78,8 @@ class OAuthServiceServicer:
         """Token is the token endpoint (RFC 6749): the form holds the grant type `client_credentials` (an API key as the client, by
         HTTP Basic or in the form), `refresh_token` or `authorization_code` (with PKCE, RFC 7636).
 
+        The session of an `authorization_code` is limited to the scopes that were asked for, as an API key is to its own; without
+        any it may do whatever its user may. With the scope `openid` there is an ID token too (OpenID Connect Core 1.0).
         A retry of `refresh_token` with the same `request_id` in the form gives the same answer for 30 seconds.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

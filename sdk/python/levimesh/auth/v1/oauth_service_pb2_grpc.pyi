@@ -45,6 +45,8 @@ class OAuthServiceStub:
     """Token is the token endpoint (RFC 6749): the form holds the grant type `client_credentials` (an API key as the client, by
     HTTP Basic or in the form), `refresh_token` or `authorization_code` (with PKCE, RFC 7636).
 
+    The session of an `authorization_code` is limited to the scopes that were asked for, as an API key is to its own; without
+    any it may do whatever its user may. With the scope `openid` there is an ID token too (OpenID Connect Core 1.0).
     A retry of `refresh_token` with the same `request_id` in the form gives the same answer for 30 seconds.
     """
     ShowLogin: _grpc.UnaryUnaryMultiCallable[_oauth_service_pb2.ShowLoginRequest, _oauth_service_pb2.ShowLoginResponse]
@@ -75,6 +77,8 @@ class OAuthServiceAsyncStub(OAuthServiceStub):
     """Token is the token endpoint (RFC 6749): the form holds the grant type `client_credentials` (an API key as the client, by
     HTTP Basic or in the form), `refresh_token` or `authorization_code` (with PKCE, RFC 7636).
 
+    The session of an `authorization_code` is limited to the scopes that were asked for, as an API key is to its own; without
+    any it may do whatever its user may. With the scope `openid` there is an ID token too (OpenID Connect Core 1.0).
     A retry of `refresh_token` with the same `request_id` in the form gives the same answer for 30 seconds.
     """
     ShowLogin: _aio.UnaryUnaryMultiCallable[_oauth_service_pb2.ShowLoginRequest, _oauth_service_pb2.ShowLoginResponse]  # type: ignore[assignment]
@@ -114,6 +118,8 @@ class OAuthServiceServicer(metaclass=_abc_1.ABCMeta):
         """Token is the token endpoint (RFC 6749): the form holds the grant type `client_credentials` (an API key as the client, by
         HTTP Basic or in the form), `refresh_token` or `authorization_code` (with PKCE, RFC 7636).
 
+        The session of an `authorization_code` is limited to the scopes that were asked for, as an API key is to its own; without
+        any it may do whatever its user may. With the scope `openid` there is an ID token too (OpenID Connect Core 1.0).
         A retry of `refresh_token` with the same `request_id` in the form gives the same answer for 30 seconds.
         """
 
