@@ -9,7 +9,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from levimesh.marketdata.v1 import candle_pb2, trade_pb2
+from google.protobuf.descriptor import ServiceDescriptor
+
+from levimesh.marketdata.v1 import book_service_pb2, book_service_pb2_grpc, candle_pb2, trade_pb2
 from levimesh.marketdata.v1 import marketdata_service_pb2 as pb
 from levimesh.marketdata.v1 import marketdata_service_pb2_grpc as pb_grpc
 from services.marketdata import converters as convert
@@ -29,9 +31,11 @@ from services.stack.ports import find_free
 from tests.mesh import Served, a_token, bearing, serving
 
 if TYPE_CHECKING:
+    from levimesh.marketdata.v1.book_service_pb2_grpc import OrderBookServiceAsyncStub
     from levimesh.marketdata.v1.marketdata_service_pb2_grpc import MarketDataServiceAsyncStub
 
 SERVICE = pb.DESCRIPTOR.services_by_name["MarketDataService"]
+BOOKS = book_service_pb2.DESCRIPTOR.services_by_name["OrderBookService"]
 BTC, ETH = "BTC-USDT@simex", "ETH-USDT@simex"
 MINUTE, FIVE = Interval.ONE_MINUTE, Interval.FIVE_MINUTES
 INTERVAL_1M, INTERVAL_5M = candle_pb2.INTERVAL_1M, candle_pb2.INTERVAL_5M
@@ -109,6 +113,7 @@ class Running:
     served: Served
     health: Health
     stub: "MarketDataServiceAsyncStub"
+    books: "OrderBookServiceAsyncStub"
     metadata: tuple[tuple[str, str], ...]
 
     async def candles(
@@ -232,11 +237,13 @@ class World:
         ):
             health = Health()
             marketdata = build(values, engine, journal, source, health)
-            async with serving({SERVICE: marketdata.servicer}, self.certificates, workload="marketdata") as served:
+            servicers: dict[ServiceDescriptor, object] = {SERVICE: marketdata.servicer, BOOKS: marketdata.books}
+            async with serving(servicers, self.certificates, workload="marketdata") as served:
                 tasks = [asyncio.ensure_future(work()) for name, work in marketdata.work.items() if name not in without]
                 try:
                     stub = pb_grpc.MarketDataServiceStub(served.channel(SERVICE))
-                    yield Running(marketdata, served, health, stub, bearing(a_token("ROLE_VIEWER")))
+                    books = book_service_pb2_grpc.OrderBookServiceStub(served.channel(BOOKS))
+                    yield Running(marketdata, served, health, stub, books, bearing(a_token("ROLE_VIEWER")))
                 finally:
                     failed = [task for task in tasks if task.done()]
                     for task in tasks:

@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import AsyncExitStack
 
-from levimesh.marketdata.v1 import marketdata_service_pb2
+from levimesh.marketdata.v1 import book_service_pb2, marketdata_service_pb2
 from services.marketdata.adapters.ccxt_source import open_ccxt_source
 from services.marketdata.bootstrap import build
 from services.marketdata.quality import open_quarantine
@@ -14,6 +14,7 @@ from services.runtime.journal import open_journal
 from services.runtime.service import open_runtime
 
 _MARKETDATA = marketdata_service_pb2.DESCRIPTOR.services_by_name["MarketDataService"]
+_BOOKS = book_service_pb2.DESCRIPTOR.services_by_name["OrderBookService"]
 
 
 async def main() -> None:
@@ -35,7 +36,7 @@ async def main() -> None:
             runtime.spawn(name, work)
         runtime.spawn("quarantine", quarantine.run)
         runtime.spawn("quarantine retention", quarantine.drop_expired)
-        await runtime.serve({_MARKETDATA: marketdata.servicer})
+        await runtime.serve({_MARKETDATA: marketdata.servicer, _BOOKS: marketdata.books})
 
 
 if __name__ == "__main__":

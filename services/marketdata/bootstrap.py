@@ -13,6 +13,7 @@ from services.marketdata.adapters.postgres import PostgresStore
 from services.marketdata.adapters.quarantine import PostgresQuarantine
 from services.marketdata.adapters.trade_history import PostgresTradeHistory
 from services.marketdata.adapters.trades import PostgresTrades
+from services.marketdata.book_parts import open_books
 from services.marketdata.candle_keeper import CandleKeeper
 from services.marketdata.catalog import Catalog
 from services.marketdata.domain.market import Symbol
@@ -21,6 +22,7 @@ from services.marketdata.feed import Feed
 from services.marketdata.line_publisher import LinePublisher
 from services.marketdata.ports.sources import Source
 from services.marketdata.quarantine_recorder import QuarantineMetrics, QuarantineRecorder
+from services.marketdata.servicers.books import OrderBookServicer
 from services.marketdata.servicers.marketdata import MarketDataServicer
 from services.marketdata.servicers.queries import Queries
 from services.marketdata.settings import MarketDataSettings
@@ -44,6 +46,7 @@ class MarketData:
     """The service, ready to run."""
 
     servicer: MarketDataServicer
+    books: OrderBookServicer
     work: Mapping[str, Work]
     """What runs in the background, by name; all of it has to run."""
 
@@ -94,12 +97,14 @@ def build(
         GetTickers(catalog, board),
         feed.progress,
     )
+    books = open_books(engine, journal, catalog, settings.book_times(), timedelta(days=settings.books_kept_days))
     trades = Broadcast(journal, TRADES)
     trades.listen(trade_listener(board.add_trade))
     candles = {interval: Broadcast(journal, topic) for interval, topic in CANDLES.items()}
     kept = timedelta(days=settings.trades_kept_days), timedelta(days=settings.candles_kept_days)
     return MarketData(
         MarketDataServicer(catalog, queries, trades, candles),
+        books.servicer,
         {
             "feed": follow_source,
             "trade recorder": recorder.run,
@@ -108,6 +113,8 @@ def build(
             "retention": partial(feed.drop_expired, *kept),
             "trades broadcast": trades.run,
             **{f"{interval.value} s candles broadcast": broadcast.run for interval, broadcast in candles.items()},
+            **books.work,
+            "books feed": partial(books.feed_of(source).run, None),
             "database health": partial(watch, health.part("database"), partial(ping, engine), 1.0),
             "redis health": partial(watch, health.part("redis", gates=False), journal.ping, 1.0),
         },
