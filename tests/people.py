@@ -60,7 +60,8 @@ async def running_people(
 ) -> AsyncIterator[People]:
     """An auth service in which root and ann exist, and whose time stands still: a slow machine changes no outcome."""
     clock = SetClock()
-    all_settings = auth_settings(database_url, password_queue=200, **settings)
+    # Many at once, so that races are tried.
+    all_settings = auth_settings(database_url, password_workers=32, password_queue=200, **settings)
     async with running_auth(all_settings, certificates, hasher, now=clock) as running:
         await running.create_admin()
         admin = await running.login()

@@ -12,12 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.auth.adapters.argon2 import Argon2Passwords, owasp_hasher
 from services.auth.adapters.authenticators import SqlAuthenticators
 from services.auth.adapters.failed_logins import SqlLoginGuard
+from services.auth.adapters.login_turns import LoginTurns
 from services.auth.adapters.sealing import Sealer
 from services.auth.adapters.totp import PyotpCodes
 from services.auth.adapters.users import SqlUsers
 from services.auth.ports.second_factors import Authenticators, Codes
 from services.auth.ports.sessions import Sessions
-from services.auth.ports.users import LoginGuard, Passwords, SecondFactors, Users
+from services.auth.ports.users import LoginGuard, Passwords, SecondFactors, Turns, Users
 from services.auth.servicers.users import UserServicer, UserUseCases
 from services.auth.settings import AuthSettings
 from services.auth.use_cases.passwords import ChangePassword, ProvePassword, ResetPassword
@@ -50,6 +51,8 @@ class People:
     codes: Codes
     second_factors: SecondFactors
     prove_password: ProvePassword
+    turns: Turns
+    """Of those who log in."""
 
 
 @contextmanager
@@ -76,6 +79,8 @@ def open_people(
             codes=codes,
             second_factors=TotpSecondFactors(authenticators, codes, now),
             prove_password=ProvePassword(known, hashes, guard),
+            # One more than can be hashed: it looks things up meanwhile.
+            turns=LoginTurns(at_once=settings.password_workers + 1, waiting=settings.password_queue),
         )
     finally:
         hashes.close()

@@ -139,7 +139,7 @@ def session_parts(
     kept = SqlSessions(engine, audit, answers_kept=rules.retry, most=settings.sessions_per_user)
     revocations = SqlRevocations(engine, timedelta(seconds=settings.token_lifetime_seconds))
     refresh_tokens = RandomRefreshTokens()
-    authenticate = Authenticate(people.prove_password, people.second_factors, people.guard)
+    authenticate = Authenticate(people.prove_password, people.second_factors, people.guard, people.turns)
     begin_session = BeginSession(kept, issuing.tokens, refresh_tokens, rules, now, new_id)
     refresh_session = RefreshSession(kept, issuing.tokens, refresh_tokens, rules, now)
     use_cases = SessionUseCases(

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import os
 from pathlib import Path
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
@@ -48,8 +49,9 @@ class AuthSettings(ServiceSettings):
     """How many API keys a user may have that have not ended."""
     api_key_retention_days: float = Field(default=30, ge=0)
     """For so long after its end an API key is listed."""
-    password_workers: int = Field(default=2, gt=0)
-    """How many passwords are hashed at a time; each takes one thread and 19 MiB for about 20 ms."""
+    password_workers: int = Field(default_factory=lambda: max(1, (os.cpu_count() or 2) // 2), gt=0)
+    """How many passwords are hashed at a time, by default half as many as there are cores; each takes one thread and
+    19 MiB for about 20 ms. One login more than these is at work at once."""
     password_queue: int = Field(default=64, ge=0)
     """How many more may wait for that; further logins are refused with RESOURCE_EXHAUSTED."""
     authenticator_issuer: str = Field(default="LeviMesh", min_length=1, pattern="^[^:]*$")

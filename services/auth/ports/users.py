@@ -1,6 +1,7 @@
 """Users, and what proves who they are."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from services.auth.domain.totp import CodeUse
@@ -56,6 +57,13 @@ class Passwords(Protocol):
 
     def outdated(self, known_hash: str) -> bool:
         """Whether ``known_hash`` was made with other parameters than hashes are made with now."""
+
+
+class Turns(Protocol):
+    """Lets a few go at a time, and others wait for them."""
+
+    def __call__(self) -> AbstractAsyncContextManager[None]:
+        """One turn, once it comes. Entering raises Overloaded when too many wait."""
 
 
 class LoginGuard(Protocol):

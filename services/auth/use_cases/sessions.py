@@ -16,7 +16,7 @@ from services.auth.errors import (
     SessionNotFound,
 )
 from services.auth.ports.sessions import Presented, RefreshTokens, Sessions, Tokens
-from services.auth.ports.users import LoginGuard, SecondFactors
+from services.auth.ports.users import LoginGuard, SecondFactors, Turns
 from services.auth.use_cases.passwords import ProvePassword
 from services.runtime.audit import tell_audit
 from services.runtime.clock import Clock
@@ -31,12 +31,20 @@ class Authenticate:
     A wrong code gives the same answer as a wrong password, and counts as one.
     """
 
-    def __init__(self, prove_password: ProvePassword, second_factors: SecondFactors, guard: LoginGuard) -> None:
+    def __init__(
+        self, prove_password: ProvePassword, second_factors: SecondFactors, guard: LoginGuard, turns: Turns
+    ) -> None:
         self._prove_password = prove_password
         self._second_factors = second_factors
         self._guard = guard
+        self._turns = turns
 
     async def __call__(self, username: str, password: str, code: str) -> User:
+        """Raises Overloaded when too many try at once, and what ProvePassword raises."""
+        async with self._turns():
+            return await self._authenticate(username, password, code)
+
+    async def _authenticate(self, username: str, password: str, code: str) -> User:
         user = (await self._prove_password(username, password)).user
         if await self._second_factors.required(user):
             if not code:
