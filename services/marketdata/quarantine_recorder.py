@@ -6,7 +6,6 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from datetime import timedelta
 
-from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client import Counter as Metric
 
 from services.marketdata.domain.quarantine import Refused
@@ -22,23 +21,23 @@ MOST_WAITING = 100_000
 _RETENTION_SECONDS = 3_600.0
 
 
-class QuarantineMetrics:
-    """What Prometheus is told."""
+_ROWS = Metric("marketdata_quarantined_rows", "Rows that broke a rule.", ["source", "reason"])
+_DROPPED = Metric(
+    "marketdata_quarantine_dropped_rows",
+    "Rows that broke a rule and could not be kept, because the database was away for too long.",
+    ["source"],
+)
 
-    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
-        self.rows = Metric(
-            "marketdata_quarantined_rows", "Rows that broke a rule.", ["source", "reason"], registry=registry
-        )
-        self.dropped = Metric(
-            "marketdata_quarantine_dropped_rows",
-            "Rows that broke a rule and could not be kept, because the database was away for too long.",
-            ["source"],
-            registry=registry,
-        )
+
+class QuarantineMetrics:
+    """What Prometheus is told; the same for all quarantines of a process."""
+
+    rows = _ROWS
+    dropped = _DROPPED
 
 
 class QuarantineRecorder:
-    """Implements Quarantine."""
+    """Implements Quarantine and QuarantineKeeper."""
 
     def __init__(self, store: QuarantineStore, metrics: QuarantineMetrics, kept: timedelta, now: Clock) -> None:
         self._store = store
@@ -67,7 +66,6 @@ class QuarantineRecorder:
         return self._counts[source]
 
     async def add(self, rows: Sequence[Refused]) -> None:
-        """Keep ``rows`` before it returns. Raises whatever the store raises, and then has kept none."""
         await self._store.add(rows)
         for row in rows:
             self._counts[row.source] += 1

@@ -15,6 +15,13 @@ class Quarantine(Protocol):
         """Keep ``row``; never waits, and never fails."""
 
 
+class QuarantineKeeper(Protocol):
+    """Keeps rows aside at once."""
+
+    async def add(self, rows: Sequence[Refused]) -> None:
+        """Keep ``rows`` before it returns. Raises whatever the store raises, and then has kept none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """A row in quarantine."""
