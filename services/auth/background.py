@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 TIDY_EVERY = 60.0
 
 
-async def repeat(work: Callable[[], Awaitable[None]], every: float) -> None:
+async def repeat(work: Callable[[], Awaitable[object]], every: float) -> None:
     """Do ``work`` every so many seconds, for ever."""
     while True:
         await work()

@@ -15,6 +15,7 @@ from services.auth.adapters.revocations import SqlRevocations
 from services.auth.adapters.sealing import Sealer
 from services.auth.adapters.sessions import SqlSessions
 from services.auth.adapters.signing_keys import SqlSigningKeys
+from services.auth.background import TIDY_EVERY, repeat
 from services.auth.domain.sessions import SessionRules
 from services.auth.domain.signing_keys import KeySchedule
 from services.auth.domain.tokens import PublicKey
@@ -42,7 +43,6 @@ Background = dict[str, Callable[[], Awaitable[None]]]
 
 _KEYS_EVERY = 10.0
 _FIRST_KEYS_EVERY = 0.2
-_TIDY_EVERY = 60.0
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ async def open_issuing(
     await reseal()
     rotate = RotateSigningKeys(keys, ring, schedule, now)
     await rotate()
-    background: Background = {"signing key rotation": partial(_repeat, rotate, _KEYS_EVERY)}
+    background: Background = {"signing key rotation": partial(repeat, rotate, _KEYS_EVERY)}
     tokens = _tokens(settings, ring)
     return Issuing(tokens, tokens, lambda: ring.public_keys(now()), rotate, reseal, background)
 
@@ -100,7 +100,7 @@ async def follow_issuing(
     follow = FollowSigningKeys(SqlSigningKeys(engine, audit), ring)
     while not await follow():  # noqa: ASYNC110 - another process makes them
         await asyncio.sleep(_FIRST_KEYS_EVERY)
-    return _tokens(settings, ring), {"signing keys": partial(_repeat, follow, _KEYS_EVERY)}
+    return _tokens(settings, ring), {"signing keys": partial(repeat, follow, _KEYS_EVERY)}
 
 
 def _schedule(settings: AuthSettings) -> KeySchedule:
@@ -162,7 +162,7 @@ def session_parts(
         begin_session=begin_session,
         refresh_session=refresh_session,
         servicer=AuthServicer(use_cases, revocations, issuing.public_keys),
-        background={"tidying of sessions": partial(_repeat, tidy, _TIDY_EVERY)},
+        background={"tidying of sessions": partial(repeat, tidy, TIDY_EVERY)},
     )
 
 
@@ -177,9 +177,3 @@ async def follow_key_encryption(
             for each in reseal:
                 await each()
             current = sealer.current
-
-
-async def _repeat(work: Callable[[], Awaitable[object]], every: float) -> None:
-    while True:
-        await work()
-        await asyncio.sleep(every)

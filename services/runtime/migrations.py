@@ -22,8 +22,8 @@ from services.runtime.secret_files import UrlWithPassword, find_secret
 _SERVICES = Path(__file__).parents[1]
 
 
-async def migrate(service: str, url: str) -> None:
-    """Bring the schema named ``service`` to the newest revision of ``services/<service>/migrations``.
+async def migrate(service: str, url: str, revision: str = "head") -> None:
+    """Bring the schema named ``service`` to ``revision``, by default the newest, of ``services/<service>/migrations``.
 
     The role of the URL must own that schema. Migrations that start at once on several replicas run one after the other.
     """
@@ -33,12 +33,12 @@ async def migrate(service: str, url: str) -> None:
             await connection.execute(
                 text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": f"migrate {service}"}
             )
-            await connection.run_sync(_upgrade, service)
+            await connection.run_sync(_upgrade, service, revision)
     finally:
         await engine.dispose()
 
 
-def _upgrade(connection: Connection, service: str) -> None:
+def _upgrade(connection: Connection, service: str, to: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(_SERVICES / service / "migrations"))
     config.set_main_option("path_separator", "os")
@@ -46,7 +46,7 @@ def _upgrade(connection: Connection, service: str) -> None:
 
     def steps(revision: str | tuple[str, ...], _: MigrationContext) -> list[RevisionStep]:
         # What alembic's own upgrade command calls; its annotation knows a single revision only.
-        return list(scripts._upgrade_revs("head", cast("str", revision)))
+        return list(scripts._upgrade_revs(to, cast("str", revision)))
 
     with EnvironmentContext(config, scripts, fn=steps) as environment:
         environment.configure(connection=connection, version_table_schema=service)

@@ -5,16 +5,22 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import asyncpg
 import pytest
+import pytest_asyncio
+from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from services.auth.adapters.audit import SqlAuditChain
+from services.auth.domain.audit import AuditEvent, Outcome
+from services.runtime.database import open_database
 from services.runtime.migrations import migrate
 from services.stack.postgres import Cluster
 from services.stack.wheels import wheel_folder
-from tests.audit_chain import ServedChain, an_event, running_chain
+from tests.audit_chain import NOON, ServedChain, an_event, running_chain
 from tests.conftest import PASSWORD
 
 ROOT = Path(__file__).parents[2]
@@ -76,42 +82,50 @@ async def test_whoever_owns_the_chain_is_held_by_its_triggers(chain: ServedChain
                 await connection.execute(statement)
 
 
-async def test_the_chain_of_an_earlier_version_is_taken_over(chain: ServedChain, postgres: Cluster) -> None:
-    await chain.append(an_event(), an_event())
-    await as_it_was_before(postgres, chain.url)
-    with pytest.raises(RuntimeError, match=r"administrator\.sql"):
-        await migrate("auth", chain.url)
-
-    await postgres.provide(name_of(chain.url), {"auth": PASSWORD})
-    await migrate("auth", chain.url)
-
-    assert await refused(chain, "ALTER TABLE auth.audit_events DISABLE TRIGGER ALL")
-    await chain.append(an_event())
-    found = await chain.verified()
-    assert (found.intact, found.checked) == (True, 3)
-
-
-async def test_the_roles_of_docker_compose_are_the_same_for_new_and_old_databases(
-    chain: ServedChain, postgres: Cluster, tmp_path: Path
+async def test_the_chain_of_an_earlier_version_is_taken_over(
+    of_before: str, postgres: Cluster, certificates: Path, tmp_path: Path
 ) -> None:
-    await as_it_was_before(postgres, chain.url)
+    with pytest.raises(RuntimeError, match=r"administrator\.sql"):
+        await migrate("auth", of_before)
 
+    await postgres.provide(name_of(of_before), {"auth": PASSWORD})
+    await migrate("auth", of_before)
+
+    await is_kept(of_before, certificates, tmp_path)
+
+
+async def test_the_roles_of_docker_compose_are_the_same_for_databases_of_an_earlier_version(
+    of_before: str, postgres: Cluster, certificates: Path, tmp_path: Path
+) -> None:
     for _ in range(2):
-        await roles_of_docker_compose(postgres, chain.url, tmp_path)
-    await migrate("auth", chain.url)
+        await roles_of_docker_compose(postgres, of_before, tmp_path)
+    await migrate("auth", of_before)
 
-    await chain.append(an_event())
-    assert await refused(chain, "DROP TABLE auth.audit_events")
+    await is_kept(of_before, certificates, tmp_path)
 
 
-async def as_it_was_before(postgres: Cluster, url: str) -> None:
-    """Auth owns its schema and the chain, and nothing was done for it as the administrator of the database."""
+@pytest_asyncio.fixture
+async def of_before(postgres: Cluster, database_url: Callable[[str], str]) -> str:
+    """The URL of a database in which auth owns its schema and the chain, which has an event; made anew."""
+    url = database_url("auth")
     async with superuser(postgres, url) as connection:
-        await connection.execute("DROP FUNCTION auth.take_over_audit_events()")
-        await connection.execute("ALTER FUNCTION auth.refuse_change() OWNER TO auth")
-        await connection.execute("ALTER TABLE auth.audit_events OWNER TO auth")
-        await connection.execute("ALTER SCHEMA auth OWNER TO auth")
-        await connection.execute("UPDATE auth.alembic_version SET version_num = '0006'")
+        await connection.execute("DROP SCHEMA auth CASCADE")
+        await connection.execute("CREATE SCHEMA auth AUTHORIZATION auth")
+    await migrate("auth", url, "0006")
+    async with open_database(SecretStr(url)) as engine:
+        event = AuditEvent(str(uuid4()), NOON, "auth", "test", "", "", "", Outcome.DONE, "OK", {}, "")
+        await SqlAuditChain(engine).append([event])
+    return url
+
+
+async def is_kept(url: str, certificates: Path, folder: Path) -> None:
+    """What was in the chain is there, more can be added, and nothing else be done."""
+    async with running_chain(url, certificates, folder) as chain:
+        await chain.append(an_event())
+        for statement in MISDEEDS:
+            assert await refused(chain, statement)
+        found = await chain.verified()
+        assert (found.intact, found.checked) == (True, 2)
 
 
 async def roles_of_docker_compose(postgres: Cluster, url: str, folder: Path) -> None:

@@ -3,7 +3,10 @@
 import asyncio
 import base64
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import grpc
 import pytest
@@ -12,12 +15,19 @@ from sqlalchemy import text
 
 from levimesh.auth.v1 import user_service_pb2 as pb
 from services.auth.adapters.ed25519 import KeyNotOpened
+from services.auth.adapters.external_people import SqlExternalPeople
+from services.auth.adapters.sessions import SqlSessions
 from services.auth.bootstrap import open_auth
+from services.auth.domain.external import ExternalPerson
+from services.auth.domain.users import Role
 from services.auth.settings import AuthSettings
+from services.runtime.clock import utc_now
 from services.runtime.database import open_database
+from services.runtime.migrations import migrate
 from services.stack.postgres import Cluster
 from tests.audit import RememberedAudit
 from tests.auth import ADMIN_PASSWORD, auth_settings, quick_hasher, running_auth
+from tests.conftest import PASSWORD
 from tests.mesh import error_info
 
 
@@ -95,3 +105,44 @@ async def test_while_the_database_is_away_callers_are_told_to_come_back(
 
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
     assert error_info(refused.value).reason == "ERROR_REASON_DEPENDENCY_UNAVAILABLE"
+
+
+async def test_what_an_earlier_version_kept_stays_good(database_url: Callable[[str], str], postgres: Cluster) -> None:
+    url, ann, session, soon = database_url("auth"), uuid4(), uuid4(), utc_now() + timedelta(days=3)
+    connection = await postgres.connect(url.rsplit("/", 1)[1])
+    try:
+        await connection.execute("DROP SCHEMA auth CASCADE")
+        await connection.execute("CREATE SCHEMA auth AUTHORIZATION auth")
+        await postgres.provide(url.rsplit("/", 1)[1], {"auth": PASSWORD})
+        await migrate("auth", url, "0007")
+        await connection.execute(
+            "INSERT INTO auth.users (user_id, username, password_hash, roles, create_time) "
+            "VALUES ($1, 'ann', '', ARRAY['ROLE_VIEWER'], now())",
+            ann,
+        )
+        await connection.execute(
+            "INSERT INTO auth.sessions VALUES ($1, $2, now(), now(), $3, NULL, '', '')",
+            session,
+            ann,
+            soon,
+        )
+        await connection.execute("INSERT INTO auth.refresh_tokens (fingerprint, session_id) VALUES ('x', $1)", session)
+        await connection.execute("INSERT INTO auth.external_people VALUES ('https://id.example.com', '1', $1)", ann)
+    finally:
+        await connection.close()
+
+    await migrate("auth", url)
+
+    now = utc_now()
+    person = ExternalPerson("https://id.example.com", "1", "ann", frozenset({Role.VIEWER}), str(uuid4()), now, soon)
+    async with open_database(SecretStr(url)) as engine:
+        sessions = SqlSessions(engine, RememberedAudit(), answers_kept=timedelta(), most=1)
+        async with sessions.present(b"x") as presented:
+            assert presented is not None
+            assert presented.session.scopes is None
+            assert presented.token.expire_time == soon
+        older = replace(person, issue_time=datetime(1969, 7, 20, tzinfo=UTC), roles=frozenset({Role.ADMIN}))
+        for each in (older, person):
+            standing = await SqlExternalPeople(engine, uuid4).standing(each, now)
+            assert standing is not None
+            assert standing.roles == {Role.VIEWER}
