@@ -8,7 +8,8 @@ from typing import Any
 from services.marketdata.adapters.ccxt_time import from_milliseconds
 from services.marketdata.domain.book import BookChange, BookDelta, BookSnapshot, Level
 
-Side = dict[Decimal, Decimal]
+Side = dict[Any, Any]
+"""Quantities by price as ccxt has them: numbers are brought into one form only where something has changed."""
 
 
 class BookDifferences:
@@ -24,14 +25,15 @@ class BookDifferences:
         """Forget the book that was told."""
         self._update_id = None
 
-    def changes(self, book: Mapping[str, Any], received: datetime) -> list[BookChange]:
+    def changes(self, book: Mapping[str, Any], received: datetime, source_time: datetime) -> list[BookChange]:
         """What is to be told now that ccxt's book is ``book``.
 
-        The numbers are the exchange's where it has growing ones, else they are counted on.
+        The numbers are the exchange's where it has growing ones, else they are counted on; ``source_time`` stands in
+        where it tells no time.
         """
         bids, asks = _side(book["bids"]), _side(book["asks"])
         time = book.get("timestamp")
-        happened = received if time is None else from_milliseconds(time)
+        happened = source_time if time is None else from_milliseconds(time)
         known, nonce = self._update_id, book.get("nonce") or 0
         change: BookChange
         if known is None:
@@ -48,16 +50,18 @@ class BookDifferences:
 
 
 def _side(levels: Iterable[Any]) -> Side:
-    return {_exact(level[0]): _exact(level[1]) for level in levels if level[1]}
+    return {level[0]: level[1] for level in levels if level[1]}
 
 
 def _changed(before: Side, now: Side) -> Side:
+    if before == now:
+        return {}
     gone = {price: Decimal(0) for price in before if price not in now}
     return gone | {price: quantity for price, quantity in now.items() if before.get(price) != quantity}
 
 
 def _levels(side: Side) -> tuple[Level, ...]:
-    return tuple(Level(price, quantity) for price, quantity in side.items())
+    return tuple(Level(_exact(price), _exact(quantity)) for price, quantity in side.items())
 
 
 def _exact(number: Any) -> Decimal:

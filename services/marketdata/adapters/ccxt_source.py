@@ -6,7 +6,7 @@ Numbers stay exact: ccxt is told to make Decimals of the text that exchanges sen
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -64,6 +64,8 @@ class CcxtSource:
         self._inspection = inspection
         self._now = now
         self._books: dict[str, BookDifferences] = {}
+        self._ahead: timedelta | None = None
+        """How far the exchange's clock was ahead of ours when it told the time last."""
         timeframes = exchange.timeframes or {}
         self._timeframes = {interval: name for name, interval in INTERVALS.items() if name in timeframes}
 
@@ -116,6 +118,7 @@ class CcxtSource:
                 raise SourceUnavailable(f"{self.name} neither tells its time nor has trades in {first}")
             told = from_milliseconds(max(times))
         self._inspection.tell_time(told)
+        self._ahead = told - self._now()
         return told
 
     async def candles(self, symbol: Symbol, interval: Interval, start: datetime) -> list[Candle]:
@@ -166,10 +169,13 @@ class CcxtSource:
             book = await self._asked(
                 self._exchange.watch_order_book(symbol.source_symbol, self._book_depth(symbol.book_depth))
             )
+            if self._ahead is None:
+                await self.now()
         except SourceUnavailable:
             differences.begin_again()
             raise
-        return differences.changes(book, self._now())
+        received = self._now()
+        return differences.changes(book, received, received + (self._ahead or timedelta()))
 
     async def resync_book(self, symbol: Symbol) -> None:
         self._books.setdefault(symbol.symbol, BookDifferences(symbol.symbol)).begin_again()
@@ -201,9 +207,12 @@ class CcxtSource:
         return self._inspection.candle(symbol.symbol, row, lambda: _candle(symbol.symbol, interval, row))
 
     def _book_depth(self, wanted: int) -> int | None:
-        """The smallest depth that the exchange offers and that is not less than what is wanted."""
+        """The smallest depth that the exchange offers and that is not less than what is wanted.
+
+        Where it offers none, its whole book: one that was cut here would miss what comes up from below.
+        """
         depths = self._preset.book_depths
-        return min((depth for depth in depths if depth >= wanted), default=depths[-1]) if depths else wanted or None
+        return min((depth for depth in depths if depth >= wanted), default=depths[-1]) if depths else None
 
     def _symbol(self, name: str, market: Mapping[str, Any]) -> Symbol:
         base, quote = name.split("-")
