@@ -14,6 +14,7 @@ def remember_password(username: str, password: str) -> None:
         admin, here = embedded(state), load().gateway
     except ProfileError:
         return
-    if (here, username.lower()) == (admin.gateway, admin.username.lower()):
+    is_stack = here.replace("localhost", "127.0.0.1") == admin.gateway
+    if is_stack and username.lower() == admin.username.lower():
         content = {"username": admin.username, "password": password}
         write_private(state / "admin.json", json.dumps(content).encode())

@@ -64,7 +64,10 @@ def invalid(parameter: str, problem: str) -> typer.BadParameter:
 def password(file: Path | None, prompt: str, *, twice: bool = False) -> str:
     """The content of ``file`` without the end of its line, or what is typed at ``prompt``."""
     if file is not None:
-        return file.read_text().rstrip("\r\n")
+        try:
+            return file.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise invalid(str(file), f"it holds no password: {error}") from None
     typed: str = typer.prompt(prompt, hide_input=True, confirmation_prompt=twice)
     return typed
 

@@ -1,5 +1,6 @@
 """``levimesh limits`` and ``policy``: what one may do, and how often."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -33,6 +34,7 @@ def limits(only: Filter = "", *, json: Json = False) -> None:
             left = str(each.remaining) if each.HasField("remaining") else ""
             rows.add_row(_short(each.method), str(each.calls), seconds(each.per), left, seconds(each.reset_in))
         show(rows)
+        _say_if_none(response.limits, shown, only)
 
     run(command)
 
@@ -52,10 +54,16 @@ def policy(only: Filter = "", *, json: Json = False) -> None:
         for each in shown:
             rows.add_row(_short(each.method), *_cells(each.policy))
         show(rows)
-        if only and not shown:
-            console.print(f"no method's path holds {only}")
+        _say_if_none(response.methods, shown, only)
 
     run(command)
+
+
+def _say_if_none(known: Sequence[object], shown: Sequence[object], only: str) -> None:
+    if not known:
+        console.print("there are no limits here")
+    elif not shown:
+        console.print(f"no method's path holds {only}")
 
 
 def _cells(policy: policy_pb2.MethodPolicy) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from services.stack.state import Memory, State
 
 _log = logging.getLogger(__name__)
 
-_RETRY_SECONDS = 0.5
+_LONGEST_DELAY = 8.0
 
 WORDS: Mapping[str, str] = {
     "admin": "creating the first admin",
@@ -33,16 +33,21 @@ class Step:
 
 
 class Firsts:
-    """Does the steps one after the other."""
+    """Does the steps one after the other.
 
-    def __init__(self, state: State, memory: Memory) -> None:
+    One that does not succeed is tried again after ``delay`` seconds, and ever more slowly: failing logins are limited.
+    """
+
+    def __init__(self, state: State, memory: Memory, *, delay: float = 0.5) -> None:
         self.now: Step | None = None
         """None between the steps."""
         self._state = state
         self._memory = memory
+        self._delay = delay
 
     async def once(self, name: str, work: Callable[[], Awaitable[None]], *needs: asyncio.Event) -> None:
         """Do ``work`` when what it ``needs`` is there, until it succeeds; nothing when that was in an earlier run."""
+        delay = self._delay
         while name not in self._memory.done:
             self.now = self.now or Step(WORDS[name])
             for need in needs:
@@ -50,11 +55,22 @@ class Firsts:
             try:
                 await work()
             except Exception as error:  # noqa: BLE001 - it is tried until it is done
-                problem = explain(error) if isinstance(error, grpc.aio.AioRpcError) else str(error) or repr(error)
+                problem = _explained(error)
                 _log.warning("cannot be done yet", extra={"what": name, "error": problem})
-                self.now = Step(WORDS[name], problem)
-                await asyncio.sleep(_RETRY_SECONDS)
+                # That it was tried too often is not why it did not succeed before.
+                known = self.now.problem if _came_too_often(error) else ""
+                self.now = Step(WORDS[name], known or problem)
+                await asyncio.sleep(delay)
+                delay = min(_LONGEST_DELAY, 2 * delay)
             else:
                 self._memory = self._memory.with_done(name)
                 self._memory.save(self._state)
         self.now = None
+
+
+def _explained(error: Exception) -> str:
+    return explain(error) if isinstance(error, grpc.aio.AioRpcError) else str(error) or repr(error)
+
+
+def _came_too_often(error: Exception) -> bool:
+    return isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from levimesh.auth.v1 import auth_service_pb2, policy_service_pb2, session_pb2
+from levimesh.auth.v1 import auth_service_pb2, policy_service_pb2, session_pb2, user_pb2
 from levimesh.auth.v1 import user_service_pb2 as pb
 from levimesh.policy.v1 import policy_pb2
 from tests.edge import PASSWORD, Edge, a_refusal
-from tests.unit.cli.conftest import Levimesh
+from tests.unit.cli.conftest import Levimesh, complaint
 
 HERE = session_pb2.Session(session_id="aaaa1111-1111-4111-8111-111111111111", address="192.0.2.7", current=True)
 THERE = session_pb2.Session(session_id="aaaa2222-2222-4222-8222-222222222222", user_agent="grpc-python")
@@ -169,6 +169,35 @@ def test_limits_are_shown_with_what_is_left_where_it_is_known(edge: Edge, levime
     assert [each["method"] for each in json.loads(levimesh("limits", "predict", "--json").stdout)["limits"]] == [
         PREDICT
     ]
+
+
+def test_where_there_are_no_limits_that_is_said(edge: Edge, levimesh: Levimesh) -> None:
+    edge.answers["GetLimits"] = lambda _: policy_service_pb2.GetLimitsResponse(tier=policy_pb2.RATE_TIER_STANDARD)
+
+    assert "there are no limits here" in levimesh("limits").stdout
+
+
+def test_a_password_file_that_holds_no_text_is_refused_in_words(levimesh: Levimesh, tmp_path: Path) -> None:
+    (tmp_path / "password").write_bytes(b"\xff\xfe")
+
+    refused = levimesh("login", "alice", "--password-file", str(tmp_path / "password"))
+
+    assert refused.exit_code == 2
+    assert "it holds no password" in complaint(refused)
+
+
+def test_the_password_of_the_embedded_admin_is_kept_by_whatever_name_its_gateway_goes(
+    edge: Edge, levimesh: Levimesh, tmp_path: Path
+) -> None:
+    alice = user_pb2.User(user_id="aaaa1111-1111-4111-8111-111111111111", username="alice")
+    edge.answers["ListUsers"] = lambda _: pb.ListUsersResponse(users=[alice])
+    edge.answers["ResetPassword"] = lambda _: pb.ResetPasswordResponse(password=NEW)
+    levimesh("login", "alice", "--gateway", f"localhost:{edge.port}", typed=f"{PASSWORD}\n")
+
+    done = levimesh("users", "reset-password", "alice")
+
+    assert done.exit_code == 0, done.output
+    assert admin_password(tmp_path) == NEW
 
 
 def test_the_policy_is_shown_and_can_be_filtered(edge: Edge, levimesh: Levimesh) -> None:
