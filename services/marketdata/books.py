@@ -79,9 +79,7 @@ class Books:
         """
         followed = self._followed.get(symbol)
         if followed is None:
-            raise BookNotAvailable(
-                f"the order book of {symbol} is not followed; give the symbol a book_depth", symbol=symbol
-            )
+            raise _not_now(symbol, "nothing was heard of it yet")
         try:
             self._vouch()
         except DependencyUnavailable:

@@ -7,6 +7,7 @@ from services.marketdata.books import Books
 from services.marketdata.catalog import Catalog
 from services.marketdata.domain.book import BookSnapshot
 from services.marketdata.domain.book_cost import BookSide, Cost, cost_of_notional, cost_of_quantity
+from services.marketdata.errors import BookNotAvailable
 
 _DEFAULT_DEPTH = 20
 
@@ -19,8 +20,7 @@ class GetOrderBook:
         self._books = books
 
     def __call__(self, symbol: str, depth: int) -> BookSnapshot:
-        self._catalog.require(symbol)
-        book = self._books.snapshot(symbol)
+        book = _book(self._catalog, self._books, symbol)
         depth = depth or _DEFAULT_DEPTH
         return replace(book, bids=book.bids[:depth], asks=book.asks[:depth])
 
@@ -33,8 +33,15 @@ class GetBookVwap:
         self._books = books
 
     def __call__(self, symbol: str, side: BookSide, quantity: Decimal | None, notional: Decimal) -> Cost:
-        self._catalog.require(symbol)
-        book = self._books.snapshot(symbol)
+        book = _book(self._catalog, self._books, symbol)
         if quantity is not None:
             return cost_of_quantity(book, side, quantity)
         return cost_of_notional(book, side, notional)
+
+
+def _book(catalog: Catalog, books: Books, symbol: str) -> BookSnapshot:
+    if not catalog.get(symbol).book_depth:
+        raise BookNotAvailable(
+            f"the order book of {symbol} is not followed; give the symbol a book_depth", symbol=symbol
+        )
+    return books.snapshot(symbol)

@@ -51,7 +51,7 @@ def is_at(book: BookSnapshot, expected: BookSnapshot) -> bool:
 
 async def test_what_is_told_makes_the_book() -> None:
     async with memory(RememberedBooks()) as books:
-        with pytest.raises(BookNotAvailable, match="not followed"):
+        with pytest.raises(BookNotAvailable, match="nothing was heard of it yet"):
             books.snapshot(BTC)
         books.take_in([SNAPSHOT])
         assert is_at(books.snapshot(BTC), SNAPSHOT)
