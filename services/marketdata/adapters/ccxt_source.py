@@ -82,6 +82,11 @@ class CcxtSource:
     def intervals(self) -> frozenset[Interval]:
         return frozenset(self._timeframes)
 
+    async def reconnect(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._exchange.ws_close()
+
     async def symbols(self) -> list[Symbol]:
         spot, wanted = await self._spot_markets(), self._settings.symbols
         if not wanted and len(spot) > _MOST_SYMBOLS:

@@ -46,6 +46,12 @@ class Source(Protocol):
     def intervals(self) -> frozenset[Interval]:
         """The candles that it has of its own."""
 
+    async def reconnect(self) -> None:
+        """Give up the connections by which data comes: what waits for it raises SourceUnavailable, and connects anew.
+
+        It is called when nothing has come for longer than a source may be silent.
+        """
+
     async def symbols(self) -> list[Symbol]:
         """The markets that the settings name."""
 
