@@ -53,6 +53,7 @@ class BookFeed:
     async def run(self, lease: Lease | None) -> None:
         """Follow the books for ever. Raises LeaseLost when another replica leads."""
         patience = Patience()
+        self._last_words = []
         try:
             while True:
                 try:
