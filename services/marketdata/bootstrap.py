@@ -1,25 +1,28 @@
 """Puts the parts of the service together; what differs between a process and a test is passed in."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.marketdata.adapters.journal import CANDLES, TRADES, JournalPublisher, trade_lines, trade_listener
+from services.marketdata.adapters.gaps import PostgresGaps
+from services.marketdata.adapters.journal import CANDLES, TRADES, candle_listener, trade_lines, trade_listener
 from services.marketdata.adapters.lines import PostgresLines
 from services.marketdata.adapters.postgres import PostgresStore
 from services.marketdata.adapters.quarantine import PostgresQuarantine
 from services.marketdata.adapters.trade_history import PostgresTradeHistory
 from services.marketdata.adapters.trades import PostgresTrades
 from services.marketdata.book_parts import open_books
-from services.marketdata.candle_keeper import CandleKeeper
+from services.marketdata.candles import CandlePublishers, Keeping
 from services.marketdata.catalog import Catalog
-from services.marketdata.domain.market import Symbol
+from services.marketdata.domain.forming import FormingCandles
+from services.marketdata.domain.market import Candle, Interval
 from services.marketdata.domain.ticker import TickerBoard
 from services.marketdata.feed import Feed
 from services.marketdata.line_publisher import LinePublisher
+from services.marketdata.live_parts import feed_forming, open_streams
 from services.marketdata.ports.sources import Source
 from services.marketdata.quarantine_recorder import QuarantineMetrics, QuarantineRecorder
 from services.marketdata.servicers.books import OrderBookServicer
@@ -29,6 +32,7 @@ from services.marketdata.settings import MarketDataSettings
 from services.marketdata.trade_recorder import TradeRecorder
 from services.marketdata.trade_writer import TradeWriter
 from services.marketdata.use_cases.candles import GetCandles, GetLocalDays
+from services.marketdata.use_cases.indicators import GetIndicators
 from services.marketdata.use_cases.memory import load_memory
 from services.marketdata.use_cases.prices import GetTicker, GetTickers
 from services.marketdata.use_cases.trades import ListTrades
@@ -58,19 +62,30 @@ def build(
 
     What is stored is served while the database holds; the parts redis, feed and history only tell what cannot go on.
     """
-    store, publisher = PostgresStore(engine), JournalPublisher(journal)
+    store, lines = PostgresStore(engine), PostgresLines(engine)
     catalog, board = Catalog(), TickerBoard()
     stored_trades = PostgresTrades(engine)
-    trade_publisher = LinePublisher(trade_lines(stored_trades), journal, PostgresLines(engine))
+    trade_publisher = LinePublisher(trade_lines(stored_trades), journal, lines)
     quarantine = QuarantineRecorder(PostgresQuarantine(engine), QuarantineMetrics(), timedelta(days=30), utc_now)
-    recorder = TradeRecorder(TradeWriter(stored_trades, trade_publisher), quarantine, source.name)
+    writer = TradeWriter(stored_trades, trade_publisher)
+    recorder = TradeRecorder(writer, quarantine, source.name)
     history = PostgresTradeHistory(engine)
+    candle_publishers = CandlePublishers(store, journal, lines)
 
-    def keepers_of(symbol: Symbol) -> list[CandleKeeper]:
-        spans = {interval: timedelta(days=settings.history_days(interval)) for interval in CANDLES}
-        return [
-            CandleKeeper(symbol, interval, span, source, store, publisher, board) for interval, span in spans.items()
-        ]
+    def added(candles: Sequence[Candle]) -> None:
+        candle_publishers.offer(candles)
+        for candle in candles:
+            board.add_candle(candle)
+
+    keeping = Keeping(
+        stored_trades,
+        store,
+        PostgresGaps(engine),
+        added,
+        {interval: timedelta(days=settings.history_days(interval)) for interval in Interval},
+        timedelta(days=settings.trades_kept_days),
+        utc_now,
+    )
 
     feed = Feed(
         source,
@@ -78,11 +93,13 @@ def build(
         stored_trades,
         catalog,
         recorder,
-        keepers_of,
+        lambda symbol: keeping.keeper(source, symbol, recorder.lease, lambda: recorder.is_empty),
         health.part("feed", gates=False),
         health.part("history", gates=False),
         timedelta(seconds=settings.settle_seconds),
     )
+
+    writer.observers.append(feed.stored)
 
     async def follow_source() -> None:
         await load_memory(store, history, catalog, board)
@@ -101,15 +118,23 @@ def build(
     trades = Broadcast(journal, TRADES)
     trades.listen(trade_listener(board.add_trade))
     candles = {interval: Broadcast(journal, topic) for interval, topic in CANDLES.items()}
-    kept = timedelta(days=settings.trades_kept_days), timedelta(days=settings.candles_kept_days)
+    candles[Interval.ONE_MINUTE].listen(candle_listener(board.add_candle))
+    forming, get_indicators = FormingCandles(), GetIndicators(catalog, store)
+    feed_forming(forming, trades, candles)
+    kept = timedelta(days=settings.trades_kept_days), {interval: settings.kept(interval) for interval in Interval}
     return MarketData(
-        MarketDataServicer(catalog, queries, trades, candles),
+        MarketDataServicer(
+            queries,
+            get_indicators,
+            open_streams(catalog, board, forming, get_indicators, trades, candles, (books.broadcast, books.books)),
+        ),
         books.servicer,
         {
             "feed": follow_source,
             "trade recorder": recorder.run,
             "trade publisher": trade_publisher.run,
             "quarantine": quarantine.run,
+            **candle_publishers.work(lambda: [symbol.symbol for symbol in catalog.all()]),
             "retention": partial(feed.drop_expired, *kept),
             "trades broadcast": trades.run,
             **{f"{interval.value} s candles broadcast": broadcast.run for interval, broadcast in candles.items()},

@@ -1,195 +1,284 @@
-"""Keeps one series of candles complete: fetches what is missing, stores, publishes."""
+"""Follows the line of a symbol's stored trades: candles are built from it, and what is missing in it is found."""
 
 import asyncio
 import logging
-from dataclasses import dataclass, field, replace
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from services.marketdata.domain.builder import Built
-from services.marketdata.domain.market import Candle, Interval, Symbol
-from services.marketdata.domain.series import CandleSeries, Progress
-from services.marketdata.domain.ticker import TickerBoard
+from services.marketdata.domain.builder import CandleBuilder
+from services.marketdata.domain.gaps import Coverage, Gap, GapFinder, GapState
+from services.marketdata.domain.market import Candle, Interval, Symbol, Trade
+from services.marketdata.domain.sequence import Break, Moment, Step, TradeSequence
+from services.marketdata.domain.series import Progress, Span
 from services.marketdata.patience import Patience
-from services.marketdata.ports.publisher import Publisher
-from services.marketdata.ports.sources import Source, SourceUnavailable
-from services.marketdata.ports.store import History, Store
+from services.marketdata.ports.candles import CandleStore
+from services.marketdata.ports.gaps import Followed, GapStore
+from services.marketdata.ports.leases import Lease, LeaseLost
+from services.marketdata.ports.sources import Source
+from services.marketdata.ports.trades import TradeStore
+from services.marketdata.series_keeper import SeriesKeeper
+from services.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)
 
-_SKIPPED_AT_ONCE = 1000
-"""How many intervals are skipped when the source has nothing in them, at the start of a history."""
-
-_CLOCK_SET_BACK = timedelta(days=1)
-"""How far back the source's clock may be set, by a restart of a sandbox, and still be the clock of the same market."""
-_LONGEST_QUIET = timedelta(days=30)
-"""How long a market may be without trades."""
+_READ_AT_ONCE = 5_000
+_WRITE_SECONDS = 1.0
+"""How often it is written down how far the trades have been looked at."""
 
 
-@dataclass
 class CandleKeeper:
-    """The candles of one symbol and interval. ``run`` works until it is cancelled; the rest never waits.
+    """The candles of one symbol, while this replica leads its source.
 
-    A step that fails (the source, PostgreSQL or Redis is away) is repeated: memory moves on only after the store has.
+    ``run`` works until it is cancelled or the lease is lost; the rest never waits. Whatever is lost in a crash is found
+    again by the next leader: it looks at all trades behind ``Followed.position``, and takes the time before its own
+    first trade for a gap unless the ids prove that nothing is missing.
     """
 
-    symbol: Symbol
-    interval: Interval
-    span: timedelta
-    """How much history is wanted."""
-    source: Source
-    store: Store
-    publisher: Publisher
-    board: TickerBoard
+    def __init__(
+        self,
+        symbol: Symbol,
+        spans: Mapping[Interval, timedelta | None],
+        source: Source,
+        trades: TradeStore,
+        candles: CandleStore,
+        gaps: GapStore,
+        lease: Lease | None,
+        publish: Callable[[Sequence[Candle]], None],
+        is_stored: Callable[[], bool],
+        now: Clock,
+        *,
+        kept: timedelta,
+        is_followed: bool = True,
+    ) -> None:
+        """``spans`` tells for each interval how much history is wanted; None for one that comes from trades only.
 
-    complete: bool = field(default=False, init=False)
-    """Whether all that the source has was stored at some time since the start."""
-    problem: str | None = field(default=None, init=False)
-    """Why the source's candles cannot be had."""
-    _watermark: datetime | None = field(default=None, init=False)
-    _series: CandleSeries | None = field(default=None, init=False)
-    _history: History = field(init=False)
-    _news: asyncio.Event = field(default_factory=asyncio.Event, init=False)
-    _unpublished: bool = field(default=True, init=False)
-    _patience: Patience = field(default_factory=Patience, init=False)
+        ``is_stored`` tells whether all trades that were received are stored by now; ``kept`` is how long they are.
+        ``is_followed`` is False where trades are brought to us, so that none is missed while nobody leads.
+        """
+        self.symbol = symbol
+        self.coverage = Coverage()
+        self.gaps_found = asyncio.Event()
+        """Set when there are new gaps."""
+        self._trades = trades
+        self._gaps = gaps
+        self._lease = lease
+        self._is_stored = is_stored
+        self._now = now
+        self._kept = kept
+        self._is_followed = is_followed
+        self.series = [
+            SeriesKeeper(symbol, interval, span, source, candles, self.coverage, lease, publish)
+            for interval, span in spans.items()
+        ]
+        self._builders = [(CandleBuilder(series.interval), series) for series in self.series]
+        self._sequence = TradeSequence()
+        self._finder = GapFinder()
+        self._events: deque[Trade | Moment | Gap] = deque()
+        self._breaks: deque[datetime] = deque([now()] if is_followed else [])
+        """When, by our clock, trades may have been missed."""
+        self._connected = not is_followed
+        self._position = 0
+        self._found: list[Gap] = []
+        self._unsettled: list[uuid.UUID] = []
+        self._written: Followed | None = None
+        self._news = asyncio.Event()
 
-    def offer(self, built: Built) -> None:
-        """Take in what was built from trades."""
-        if self._series is not None and (built.candles or built.doubtful):
-            self._series.offer(built)
-            self._patience.reset()
-            self._news.set()
+    @property
+    def complete(self) -> bool:
+        """Whether all history was fetched at some time since the start."""
+        return all(series.complete for series in self.series if series.span is not None)
 
-    def tell_time(self, watermark: datetime) -> None:
-        """The source's clock has passed ``watermark``, and what happened before has arrived."""
-        self._watermark = watermark
+    @property
+    def problem(self) -> str | None:
+        """Why the source's candles cannot be had."""
+        return next((series.problem for series in self.series if series.problem), None)
+
+    def progress(self) -> list[Progress]:
+        """How far the histories are, as far as that is known."""
+        known = (series.progress() for series in self.series if series.span is not None)
+        return [progress for progress in known if progress is not None]
+
+    def received(self, steps: Sequence[Step]) -> None:
+        """Trades have come from the source, and will be stored."""
+        self._connected = True
+        if any(isinstance(step, Break) for step in steps):
+            times = [step.receive_time for step in steps if isinstance(step, Trade)]
+            self._breaks += [*times[:1], self._now()]
+
+    def lost(self) -> None:
+        """The connection was lost, or trades could not be taken."""
+        self._connected = False
+        self._breaks.append(self._now())
+
+    def stored(self, trades: Sequence[Trade]) -> None:
+        """Trades were stored, in the order of their sequences; those that are not told are read from the store."""
+        self._events += trades
         self._news.set()
 
-    def progress(self) -> Progress | None:
-        """How far the history is; None before the source has told its time."""
-        if self._series is None or self._watermark is None:
-            return None
-        return self._series.progress(self._watermark, complete=self.complete)
+    def tell_time(self, watermark: datetime) -> None:
+        """The source's clock has passed ``watermark``, and what happened before has arrived, if it is connected."""
+        if self._is_stored():
+            self._events.append(Moment(watermark))
+            self._news.set()
+
+    def closed(self, gaps: Sequence[Gap]) -> None:
+        """The first of ``gaps`` was closed, and the others remain of it."""
+        self._events += gaps
+        self._news.set()
+
+    def extended(self, start: datetime, end: datetime) -> None:
+        """All trades of [start, end) have been stored."""
+        if self.coverage.since is not None and start < self.coverage.since <= end:
+            self.coverage.extend(start)
+            self._doubt(Span(start, end))
 
     async def run(self) -> None:
-        """Keep the series complete for ever."""
+        """Keep the candles."""
+        async with asyncio.TaskGroup() as tasks:
+            for series in self.series:
+                tasks.create_task(series.run())
+            tasks.create_task(self._follow())
+            tasks.create_task(self._write_down_often())
+
+    async def close(self) -> None:
+        """Write down how far it is, after ``run`` has ended."""
+        await self._write_down()
+
+    async def _follow(self) -> None:
+        patience = Patience()
+        opened = False
         while True:
             self._news.clear()
             try:
-                if await self._step():
-                    self.problem = None
-                    continue
-            except SourceUnavailable as error:
-                self.problem = str(error)
-                _log.warning("candles not fetched", extra={"candles": self._name, "problem": self.problem})
-                self._patience.lost()
-            except Exception:  # noqa: BLE001 - a keeper outlives whatever fails, says so and tries again
-                _log.exception("candles not kept", extra={"candles": self._name})
-                await asyncio.sleep(self._patience.lost())
+                if not opened:
+                    await self._open()
+                    opened = True
+                while self._events:
+                    await self._take(self._events[0])
+                    self._events.popleft()
+                await self._record_gaps()
+                patience.reset()
+            except LeaseLost:
+                raise
+            except Exception:  # noqa: BLE001 - whatever fails is logged and tried again; nothing may be left out
+                _log.exception("trades not followed", extra={"symbol": self.symbol.symbol})
+                await asyncio.sleep(patience.lost())
                 continue
             await self._news.wait()
 
-    async def _step(self) -> bool:
-        """Do the next thing that is to be done; whether there was one."""
-        watermark = self._watermark
-        if watermark is None:
-            return False
-        if self._series is None:
-            self._series = await self._open(watermark)
-            return True
-        series = self._series
-        if ready := series.ready():
-            await self._keep(ready)
-            return True
-        behind = series.is_behind(watermark)
-        if behind and self._patience.is_over and await self._fetch(series, watermark):
-            return True
-        if self._unpublished:
-            await self._publish()
-            return True
-        if behind:
-            return False
-        await self._reached_the_end()
-        if (open_time := series.doubtful(watermark)) is not None and self._patience.is_over:
-            await self._read_again(series, open_time, watermark)
-            return True
-        return False
+    async def _open(self) -> None:
+        symbol = self.symbol.symbol
+        followed = await self._gaps.followed(symbol)
+        known = await self._gaps.known(symbol)
+        if followed is not None:
+            self.coverage.since = self.coverage.until = followed.since
+            if followed.newest is not None:
+                self.coverage.reach(followed.newest)
+            self._position = followed.position
+            self._sequence, self._finder = TradeSequence(followed.newest), GapFinder(followed.newest)
+        for gap, settled in known:
+            self.coverage.put(gap)
+            if gap.state is GapState.REPAIRED and not settled:
+                self._settle_later(gap)
+        if self.coverage.open_gaps:
+            self.gaps_found.set()
+        if self._is_followed:
+            self._step(self._sequence.interrupt())
+        await self._read_on()
 
-    async def _open(self, watermark: datetime) -> CandleSeries:
-        symbol, length = self.symbol.symbol, self.interval.length
-        wanted = self.interval.floor(watermark - self.span)
-        history = await self.store.history(symbol, self.interval)
-        if history is not None and history.next_open > watermark + _CLOCK_SET_BACK:
-            raise self._another_market(history.next_open, f"the source's clock shows {watermark}")
-        if history is None or wanted < history.start_time - _CLOCK_SET_BACK:
-            history = History(wanted, wanted, None if history is None else history.live_from)
-            await self.store.put_history(symbol, self.interval, history)
-        self._history = history
-        first = await self.store.candles(symbol, self.interval, history.start_time, history.next_open, 1)
-        last = await self.store.candles(symbol, self.interval, history.next_open - length, history.next_open, 1)
-        start = first[0].open_time if first else history.next_open
-        return CandleSeries(symbol, self.interval, start, history.next_open, last[0] if last else None)
+    async def _read_on(self) -> None:
+        """Take in what is stored and was not told."""
+        while trades := await self._trades.after(self.symbol.symbol, self._position, _READ_AT_ONCE):
+            for trade in trades:
+                self._trade(trade)
+            await self._record_gaps()
 
-    async def _fetch(self, series: CandleSeries, watermark: datetime) -> bool:
-        page = await self.source.candles(self.symbol, self.interval, series.next_open)
-        if page and not series.is_empty and page[0].open_time > series.next_open + _LONGEST_QUIET:
-            raise self._another_market(series.next_open, f"the source has none before {page[0].open_time}")
-        if candles := series.filled_from(page, watermark):
-            await self._keep(candles)
-        elif series.is_empty and (next_open := self._skipped(series, page, watermark)) > series.next_open:
-            series.skip_to(next_open)
-        else:
-            self._patience.lost()
-            await self._reached_the_end()
-            return False
-        self._patience.reset()
-        return True
+    async def _take(self, event: Trade | Moment | Gap) -> None:
+        if isinstance(event, Moment):
+            if not self._is_followed:
+                # Other replicas store trades, too.
+                await self._read_on()
+            self._tell_time(event.time)
+        elif isinstance(event, Gap):
+            self.coverage.put(event)
+            if event.state is GapState.REPAIRED:
+                self._settle_later(event)
+        elif event.sequence > self._position + 1:
+            await self._read_on()
+        elif event.sequence == self._position + 1:
+            self._trade(event)
 
-    def _skipped(self, series: CandleSeries, page: list[Candle], watermark: datetime) -> datetime:
-        """Where to look for the first candle after ``page`` had none that is over."""
-        if page:
-            return page[0].open_time
-        return min(series.next_open + _SKIPPED_AT_ONCE * self.interval.length, self.interval.floor(watermark))
+    def _trade(self, trade: Trade) -> None:
+        self._position = trade.sequence
+        newest = self._finder.newest
+        late = newest is not None and trade.number is None and trade.place < newest.place
+        if late or self._sequence.is_late(trade):
+            if not self.coverage.awaits(trade):
+                for builder, series in self._builders:
+                    series.offer(builder.add_late(trade))
+            return
+        while self._breaks and self._breaks[0] <= trade.receive_time:
+            self._breaks.popleft()
+            self._step(self._sequence.interrupt())
+        self._step(self._sequence.add([trade]))
 
-    async def _read_again(self, series: CandleSeries, open_time: datetime, watermark: datetime) -> None:
-        page = await self.source.candles(self.symbol, self.interval, open_time)
-        candle = page[0] if page and page[0].open_time == open_time and page[0].close_time <= watermark else None
-        if candle is not None:
-            await self.store.add_candles([candle], None)
-            self.board.add_candle(candle)
-            self._unpublished = True
-        series.settled(open_time, candle)
+    def _tell_time(self, watermark: datetime) -> None:
+        self._step(self._sequence.expire(watermark))
+        self.coverage.forget(watermark - self._kept)
+        for builder, series in self._builders:
+            if self._connected and not self._breaks and not self._sequence.waits:
+                series.offer(builder.close(watermark))
+            series.tell_time(watermark)
 
-    async def _keep(self, candles: list[Candle]) -> None:
-        """Store what comes next, and have it published."""
-        assert self._series is not None  # noqa: S101 - steps come after the opening
-        history = replace(self._history, next_open=candles[-1].close_time)
-        await self.store.add_candles(candles, history)
-        self._history = history
-        self._series.stored(candles)
-        for candle in candles:
-            self.board.add_candle(candle)
-        self._unpublished = history.live_from is not None
+    def _step(self, steps: Sequence[Step]) -> None:
+        for gap in self._finder.add(steps):
+            self.coverage.put(gap)
+            self._found.append(gap)
+        for step in steps:
+            if isinstance(step, Trade):
+                self.coverage.reach(step)
+        for builder, series in self._builders:
+            series.offer(builder.add(steps))
 
-    async def _reached_the_end(self) -> None:
-        """All that the source has is stored: from here on, candles are streamed."""
-        if self._history.live_from is None:
-            history = replace(self._history, live_from=self._history.next_open)
-            await self.store.put_history(self.symbol.symbol, self.interval, history)
-            self._history = history
-        self.complete = True
+    async def _record_gaps(self) -> None:
+        while found := self._found[:]:
+            await self._gaps.add(found, self._lease)
+            del self._found[: len(found)]
+            self.gaps_found.set()
 
-    async def _publish(self) -> None:
-        while candles := await self.store.unpublished(self.symbol.symbol, self.interval):
-            await self.publisher.candles(candles)
-            await self.store.mark_published(candles)
-        self._unpublished = False
+    def _settle_later(self, gap: Gap) -> None:
+        self._unsettled.append(gap.gap_id)
+        self._doubt(Span(gap.start_time, gap.end_after))
 
-    def _another_market(self, stored_until: datetime, contradiction: str) -> SourceUnavailable:
-        return SourceUnavailable(
-            f"candles of {self._name} are stored up to {stored_until}, but {contradiction}: it is another"
-            " market, so give it another name by MARKETDATA_SOURCE"
-        )
+    def _doubt(self, span: Span) -> None:
+        for series in self.series:
+            series.doubt(span)
 
-    @property
-    def _name(self) -> str:
-        return f"{self.symbol.symbol} {self.interval.value} s"
+    async def _write_down_often(self) -> None:
+        patience = Patience()
+        while True:
+            await asyncio.sleep(_WRITE_SECONDS)
+            try:
+                await self._write_down()
+                patience.reset()
+            except LeaseLost:
+                raise
+            except Exception:  # noqa: BLE001 - it is written down later
+                _log.exception("not written down how far trades were followed", extra={"symbol": self.symbol.symbol})
+                await asyncio.sleep(patience.lost())
+
+    async def _write_down(self) -> None:
+        """Write down how far it is, if nothing that was found on the way would be forgotten."""
+        since = self.coverage.since
+        in_doubt = any(series.is_in_doubt for series in self.series)
+        if since is None or self._found or self._sequence.waits or in_doubt:
+            return
+        followed, unsettled = Followed(since, self._position, self._finder.newest), self._unsettled
+        if followed != self._written:
+            await self._gaps.put_followed(self.symbol.symbol, followed, self._lease)
+            self._written = followed
+        if unsettled:
+            self._unsettled = []
+            await self._gaps.settle(unsettled, self._lease)

@@ -29,6 +29,7 @@ _ORIGINS = {
     Origin.SOURCE: candle_pb2.CANDLE_ORIGIN_SOURCE,
     Origin.ROLL_UP: candle_pb2.CANDLE_ORIGIN_ROLL_UP,
 }
+_ORIGINS_FROM_PB = {value: origin for origin, value in _ORIGINS.items()}
 _SIDES = {
     TakerSide.UNKNOWN: trade_pb2.TAKER_SIDE_UNSPECIFIED,
     TakerSide.BUY: trade_pb2.TAKER_SIDE_BUY,
@@ -48,7 +49,9 @@ def interval_to_pb(interval: Interval) -> candle_pb2.Interval.ValueType:
 
 
 def span_from_pb(
-    request: marketdata_service_pb2.GetCandlesRequest | marketdata_service_pb2.ListTradesRequest,
+    request: marketdata_service_pb2.GetCandlesRequest
+    | marketdata_service_pb2.ListTradesRequest
+    | marketdata_service_pb2.GetIndicatorsRequest,
 ) -> tuple[datetime | None, datetime | None]:
     """The start and the end of the span of time that is asked for; None where it is open."""
     return (
@@ -102,6 +105,22 @@ def candle_to_pb(candle: Candle) -> candle_pb2.Candle:
         state=candle_pb2.CANDLE_STATE_COMPLETE,
         revision=candle.revision,
         sequence=candle.sequence,
+    )
+
+
+def candle_from_pb(candle: candle_pb2.Candle) -> Candle:
+    return Candle(
+        candle.symbol,
+        _INTERVALS_FROM_PB[candle.interval],
+        timestamps.from_pb(candle.open_time),
+        decimals.from_pb(candle.open),
+        decimals.from_pb(candle.high),
+        decimals.from_pb(candle.low),
+        decimals.from_pb(candle.close),
+        decimals.from_pb(candle.volume),
+        _ORIGINS_FROM_PB[candle.origin],
+        candle.revision,
+        candle.sequence,
     )
 
 

@@ -2,14 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from services.marketdata.candle_keeper import CandleKeeper
 from services.marketdata.catalog import Catalog
-from services.marketdata.domain.builder import CandleBuilder
-from services.marketdata.domain.market import Symbol, Trade
-from services.marketdata.domain.sequence import Step, TradeSequence
+from services.marketdata.domain.market import Interval, Symbol, Trade
+from services.marketdata.domain.sequence import Step
 from services.marketdata.domain.series import Progress
 from services.marketdata.patience import Patience
 from services.marketdata.ports.sources import Source, SourceUnavailable
@@ -26,14 +25,11 @@ _RETENTION_SECONDS = 60.0
 
 
 class _LiveSymbol:
-    """The live trades of one symbol, and the keepers that get the candles built from them."""
+    """The live trades of one symbol, and the keeper of its candles."""
 
-    def __init__(self, symbol: Symbol, keepers: Sequence[CandleKeeper]) -> None:
+    def __init__(self, symbol: Symbol, keeper: CandleKeeper) -> None:
         self.symbol = symbol
-        self.keepers = keepers
-        self._sequence = TradeSequence()
-        self._builders = [CandleBuilder(keeper.interval) for keeper in keepers]
-        self._connected = False
+        self.keeper = keeper
         self._problem: tuple[float, str] | None = None
 
     @property
@@ -45,25 +41,13 @@ class _LiveSymbol:
 
     def received(self, steps: Sequence[Step]) -> None:
         """Trades have arrived."""
-        self._connected, self._problem = True, None
-        self._build(self._sequence.add(steps))
+        self._problem = None
+        self.keeper.received(steps)
 
     def lost(self, why: str) -> None:
         """The connection was lost."""
-        self._connected, self._problem = False, (asyncio.get_running_loop().time(), why)
-        self._build(self._sequence.interrupt())
-
-    def tell_time(self, watermark: datetime) -> None:
-        """The source's clock has passed ``watermark``: what happened before has arrived, if it is connected."""
-        self._build(self._sequence.expire(watermark))
-        for builder, keeper in zip(self._builders, self.keepers, strict=True):
-            if self._connected and not self._sequence.waits:
-                keeper.offer(builder.close(watermark))
-            keeper.tell_time(watermark)
-
-    def _build(self, steps: Sequence[Step]) -> None:
-        for builder, keeper in zip(self._builders, self.keepers, strict=True):
-            keeper.offer(builder.add(steps))
+        self._problem = asyncio.get_running_loop().time(), why
+        self.keeper.lost()
 
 
 class Feed:
@@ -76,7 +60,7 @@ class Feed:
         trades: TradeStore,
         catalog: Catalog,
         recorder: TradeRecorder,
-        keepers_of: Callable[[Symbol], Sequence[CandleKeeper]],
+        keeper_of: Callable[[Symbol], CandleKeeper],
         part: Part,
         history_part: Part,
         settle: timedelta,
@@ -86,7 +70,7 @@ class Feed:
         self._trades = trades
         self._catalog = catalog
         self._recorder = recorder
-        self._keepers_of = keepers_of
+        self._keeper_of = keeper_of
         self._part = part
         self._history_part = history_part
         self._settle = settle
@@ -98,26 +82,30 @@ class Feed:
         symbols = await self._find_symbols()
         await self._store.put_symbols(symbols)
         self._catalog.add(symbols)
-        self._symbols = [_LiveSymbol(symbol, self._keepers_of(symbol)) for symbol in symbols]
+        self._symbols = [_LiveSymbol(symbol, self._keeper_of(symbol)) for symbol in symbols]
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_clock())
             for live in self._symbols:
                 tasks.create_task(self._watch(live))
-                for keeper in live.keepers:
-                    tasks.create_task(keeper.run())
+                tasks.create_task(live.keeper.run())
 
-    async def drop_expired(self, trades_kept: timedelta, candles_kept: timedelta) -> None:
+    def stored(self, symbol: str, trades: Sequence[Trade]) -> None:
+        """Trades of a symbol were stored by this replica."""
+        for live in self._symbols:
+            if live.symbol.symbol == symbol:
+                live.keeper.stored(trades)
+
+    async def drop_expired(self, trades_kept: timedelta, candles_kept: Mapping[Interval, timedelta]) -> None:
         """Drop old partitions for ever, by the source's clock."""
         while True:
             if self._watermark is not None:
                 await self._trades.drop_expired(self._watermark - trades_kept)
-                await self._store.drop_expired(self._watermark - candles_kept)
+                await self._store.drop_expired(self._watermark, candles_kept)
             await asyncio.sleep(_RETENTION_SECONDS)
 
     def progress(self) -> list[Progress]:
         """How far the histories are, as far as that is known."""
-        progresses = (keeper.progress() for live in self._symbols for keeper in live.keepers)
-        return [progress for progress in progresses if progress is not None]
+        return [progress for live in self._symbols for progress in live.keeper.progress()]
 
     async def _find_symbols(self) -> list[Symbol]:
         patience = Patience()
@@ -141,11 +129,11 @@ class Feed:
             await asyncio.sleep(self._settle.total_seconds())
             self._watermark = told
             for live in self._symbols:
-                live.tell_time(told)
+                live.keeper.tell_time(told)
             self._report()
 
     def _report(self) -> None:
-        keepers = [keeper for live in self._symbols for keeper in live.keepers]
+        keepers = [live.keeper for live in self._symbols]
         problems = [live.problem for live in self._symbols] + [keeper.problem for keeper in keepers]
         if problem := next(filter(None, problems), None):
             self._part.failed(problem)

@@ -45,6 +45,12 @@ class MarketDataSettings(ServiceSettings):
     """Trades are dropped by the day when they are older, by the source's clock."""
     candles_kept_days: int = Field(default=800, ge=1)
     """Candles are dropped by the month when they are older, by the source's clock."""
+    candles_1s_kept_days: int = Field(default=2, ge=1)
+    """The same for one-second candles, which are dropped as they expire."""
+    candles_5s_kept_days: int = Field(default=7, ge=1)
+    """The same for five-second candles."""
+    candles_1m_kept_days: int = Field(default=90, ge=1)
+    """The same for one-minute candles."""
     books_kept_days: int = Field(default=3, ge=1)
     """Order books and their changes are dropped by the day when they are older, by the source's clock."""
     book_pace_seconds: float = Field(default=0.1, gt=0, le=10)
@@ -68,8 +74,10 @@ class MarketDataSettings(ServiceSettings):
 
     @model_validator(mode="after")
     def _history_is_kept(self) -> "MarketDataSettings":
-        if self.candles_kept_days < max(self.history_1m_days, self.history_5m_days):
-            raise ValueError("candles_kept_days must not be less than history_1m_days and history_5m_days")
+        if self.candles_kept_days < self.history_5m_days:
+            raise ValueError("candles_kept_days must not be less than history_5m_days")
+        if self.candles_1m_kept_days < self.history_1m_days:
+            raise ValueError("candles_1m_kept_days must not be less than history_1m_days")
         return self
 
     def first_source(self) -> ExchangeSettings:
@@ -90,6 +98,15 @@ class MarketDataSettings(ServiceSettings):
     def retention(self) -> Retention:
         """How long what sources tell is kept."""
         return Retention(timedelta(days=self.trades_kept_days), timedelta(days=self.candles_kept_days))
+
+    def kept(self, interval: Interval) -> timedelta:
+        """How long candles are kept."""
+        days = {
+            Interval.ONE_SECOND: self.candles_1s_kept_days,
+            Interval.FIVE_SECONDS: self.candles_5s_kept_days,
+            Interval.ONE_MINUTE: self.candles_1m_kept_days,
+        }
+        return timedelta(days=min(days.get(interval, self.candles_kept_days), self.candles_kept_days))
 
     def history_days(self, interval: Interval) -> int:
         """How many days of history are wanted."""

@@ -1,6 +1,6 @@
 """The one way of trades into the store and the journal."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from services.marketdata.domain.market import Trade
 from services.marketdata.line_publisher import LinePublisher
@@ -12,6 +12,8 @@ class TradeWriter:
     """Stores trades, wherever they come from, and has those published that are new."""
 
     def __init__(self, store: TradeStore, publisher: LinePublisher[Trade]) -> None:
+        self.observers: list[Callable[[str, Sequence[Trade]], None]] = []
+        """Told the new trades of a symbol once they are stored."""
         self._store = store
         self._publisher = publisher
 
@@ -23,4 +25,6 @@ class TradeWriter:
             by_symbol.setdefault(trade.symbol, []).append(trade)
         for symbol, new in by_symbol.items():
             self._publisher.offer(symbol, new)
+            for observe in self.observers:
+                observe(symbol, new)
         return stored

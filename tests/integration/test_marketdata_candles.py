@@ -119,7 +119,7 @@ async def test_a_candle_that_was_stored_but_not_published_is_published_after_a_c
             assert history is not None
             (last,) = await store.newest_candles(BTC, MINUTE, 1)
             orphan = last.flat_at(history.next_open, Origin.TRADES)
-            await store.add_candles([orphan], replace(history, next_open=orphan.close_time))
+            await store.add([orphan], replace(history, next_open=orphan.close_time), None)
         async with world.marketdata() as service:
             await service.has_history()
             (candle,) = await service.next_candles(INTERVAL_1M, BTC, 1, token)
