@@ -19,7 +19,7 @@ from levimesh.auth.v1 import user_service_pb2, user_service_pb2_grpc
 from levimesh.client import explain
 from services.runtime.channels import open_channel
 from services.runtime.logging import configure
-from services.runtime.workload import WorkloadFiles
+from services.runtime.workload import IdentityUnreadable, WorkloadFiles
 from services.stack.bootstrap import ADMIN
 from services.stack.certificates import Authority
 
@@ -79,6 +79,8 @@ def main(arguments: list[str]) -> str:
                 return f"user {ADMIN}, password {asyncio.run(create_admin(target, Path(certificates)))}"
             except grpc.aio.AioRpcError as error:
                 sys.exit(explain(error))
+            except (OSError, IdentityUnreadable) as error:
+                sys.exit(f"the certificates in {certificates} cannot be used: {error}")
         case _:
             sys.exit(__doc__)
 

@@ -47,3 +47,8 @@ async def test_the_first_admin_is_created_once(database_url: Callable[[str], str
 def test_anything_else_is_explained() -> None:
     with pytest.raises(SystemExit, match=r"python -m services\.stack\.provision"):
         main(["something"])
+
+
+def test_without_certificates_no_admin_is_made_and_it_is_said_why(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=f"the certificates in {tmp_path} cannot be used: .*No such file"):
+        main(["admin", "localhost:1", str(tmp_path)])
