@@ -22,6 +22,7 @@ from services.runtime.health import Health
 from services.runtime.server import build_server, listen
 from services.runtime.stages import Stages
 from services.runtime.statuses import STATUS_DETAILS
+from services.runtime.stream_guard import STALLED_SECONDS
 from services.runtime.telemetry import Metrics, Tracing
 from services.runtime.tokens import ALGORITHM, TokenVerifier
 from services.runtime.workload import WorkloadFiles
@@ -108,13 +109,20 @@ async def serving(
     connection_seconds: float = 900,
     audit: AuditLog | None = None,
     token_clock: Callable[[], float] = time.time,
+    stalled_seconds: float = STALLED_SECONDS,
 ) -> AsyncIterator[Served]:
     """Serve ``services`` over mTLS as ``workload``, on a free port unless one is given."""
     verifier = TokenVerifier(ISSUER, AUDIENCE, now=token_clock)
     verifier.set_keys(public_keys())
     registry = CollectorRegistry()
-    stages = Stages(verifier, Metrics(registry), Tracing(workload, exporter, 1.0), max_concurrent_calls)
-    stages.audit = audit or RememberedAudit()
+    stages = Stages(
+        verifier,
+        Metrics(registry),
+        Tracing(workload, exporter, 1.0),
+        max_concurrent_calls,
+        audit or RememberedAudit(),
+        stalled_seconds,
+    )
     health = Health()
     server = build_server(services, stages, health, connection_seconds=connection_seconds)
     port = listen(server, f"127.0.0.1:{port}", files_of(certificates, workload))

@@ -30,7 +30,7 @@ from services.runtime.identity import (
 from services.runtime.logging import call_fields
 from services.runtime.policy import Policy, PolicyError
 from services.runtime.statuses import abort, as_mesh_error, to_status
-from services.runtime.stream_guard import StreamGuard
+from services.runtime.stream_guard import STALLED_SECONDS, StreamGuard
 from services.runtime.telemetry import Metrics, Tracing
 from services.runtime.tokens import TokenVerifier
 
@@ -56,11 +56,13 @@ class Stages:
     audit: AuditLog | None = None
     """Where audited calls are recorded; a server that has such methods does not start without one."""
     _validator: Validator = field(default_factory=Validator)
+    stalled_seconds: float = STALLED_SECONDS
+    """How long a reader may take nothing of a stream while there is more for it."""
     _calls: int = 0
     _guard: StreamGuard = field(init=False)
 
     def __post_init__(self) -> None:
-        self._guard = StreamGuard(self.max_concurrent_calls)
+        self._guard = StreamGuard(self.max_concurrent_calls, stalled_seconds=self.stalled_seconds)
 
     def unary(self, policy: Policy, handler: UnaryHandler) -> UnaryHandler:
         """``handler`` behind every stage."""

@@ -22,7 +22,6 @@ Fail = Callable[[MeshError], Awaitable[None]]
 
 STALLED_SECONDS = 8.0
 """How long nothing more may be taken from a message by its reader, while there are others."""
-_LOOKED_AT_EVERY = 1.0
 _ABORT_SECONDS = 1.0
 
 
@@ -64,6 +63,7 @@ class StreamGuard:
     def __init__(self, largest: int, *, stalled_seconds: float = STALLED_SECONDS) -> None:
         self._largest = largest
         self._stalled_seconds = stalled_seconds
+        self._look_every = stalled_seconds / 8
         self._open: set[_Open] = set()
         self._of_callers: Counter[tuple[str, str, str]] = Counter()
         self._draining = False
@@ -110,7 +110,7 @@ class StreamGuard:
         _current.set(stream)
         self._open.add(stream)
         if self._watch is None:
-            self._watch = asyncio.get_running_loop().call_later(_LOOKED_AT_EVERY, self._look)
+            self._watch = asyncio.get_running_loop().call_later(self._look_every, self._look)
 
     @contextmanager
     def _counted(self, policy: Policy, caller: Caller) -> Iterator[None]:
@@ -136,7 +136,7 @@ class StreamGuard:
     def _look(self) -> None:
         """End the streams whose client has gone, or whose reader takes nothing."""
         loop = asyncio.get_running_loop()
-        self._watch = loop.call_later(_LOOKED_AT_EVERY, self._look) if self._open else None
+        self._watch = loop.call_later(self._look_every, self._look) if self._open else None
         latest = loop.time() - self._stalled_seconds
         for stream in list(self._open):
             if stream.context.done():

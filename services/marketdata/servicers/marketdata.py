@@ -1,6 +1,6 @@
 """The MarketDataService of the contract."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -8,11 +8,12 @@ import grpc
 from levimesh.marketdata.v1 import marketdata_service_pb2 as pb
 from levimesh.marketdata.v1 import marketdata_service_pb2_grpc as pb_grpc
 from services.marketdata import converters as convert
-from services.marketdata.catalog import Catalog
-from services.marketdata.domain.market import Interval
+from services.marketdata.indicator_converters import indicators_from_pb, series_to_pb
 from services.marketdata.servicers.queries import Queries
-from services.runtime.broadcast import Broadcast
-from services.runtime.streaming import stream_responses
+from services.marketdata.servicers.streams import Streams
+from services.marketdata.use_cases.indicators import GetIndicators
+
+_DEFAULT_LIMIT = 500
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -22,15 +23,13 @@ class MarketDataServicer(pb_grpc.MarketDataServiceServicer):
 
     def __init__(
         self,
-        catalog: Catalog,
         queries: Queries,
-        trades: Broadcast,
-        candles: Mapping[Interval, Broadcast],
+        get_indicators: GetIndicators,
+        streams: Streams,
     ) -> None:
-        self._catalog = catalog
         self._queries = queries
-        self._trades = trades
-        self._candles = candles
+        self._get_indicators = get_indicators
+        self._streams = streams
 
     async def ListSymbols(self, request: pb.ListSymbolsRequest, context: Context) -> pb.ListSymbolsResponse:
         return self._queries.symbols(request)
@@ -50,26 +49,24 @@ class MarketDataServicer(pb_grpc.MarketDataServiceServicer):
     async def ListBackfills(self, request: pb.ListBackfillsRequest, context: Context) -> pb.ListBackfillsResponse:
         return pb.ListBackfillsResponse(backfills=map(convert.backfill_to_pb, self._queries.backfills()))
 
-    async def StreamTrades(
-        self, request: pb.StreamTradesRequest, context: Context
-    ) -> AsyncIterator[pb.StreamTradesResponse]:
-        subscription = self._trades.subscribe(
-            keys=self._keys(request.symbols), resume_token=request.resume_token, slow_reader=request.slow_reader
-        )
-        async for response in stream_responses(subscription, pb.StreamTradesResponse, convert.trades_event):
-            yield response
+    def StreamTrades(self, request: pb.StreamTradesRequest, context: Context) -> AsyncIterator[pb.StreamTradesResponse]:
+        return self._streams.trades(request)
 
-    async def StreamCandles(
+    def StreamCandles(
         self, request: pb.StreamCandlesRequest, context: Context
     ) -> AsyncIterator[pb.StreamCandlesResponse]:
-        subscription = self._candles[convert.interval_from_pb(request.interval)].subscribe(
-            keys=self._keys(request.symbols), resume_token=request.resume_token, slow_reader=request.slow_reader
-        )
-        async for response in stream_responses(subscription, pb.StreamCandlesResponse, convert.candles_event):
-            yield response
+        return self._streams.candles(request)
 
     async def GetIndicators(self, request: pb.GetIndicatorsRequest, context: Context) -> pb.GetIndicatorsResponse:
-        raise NotImplementedError
+        indicators = indicators_from_pb(request.indicators)
+        start, end = convert.span_from_pb(request)
+        interval, limit = convert.interval_from_pb(request.interval), request.limit or _DEFAULT_LIMIT
+        found = await self._get_indicators(request.symbol, interval, indicators, start, end, limit)
+        series = (
+            series_to_pb(request.symbol, request.interval, indicator, points)
+            for indicator, points in zip(indicators, found, strict=True)
+        )
+        return pb.GetIndicatorsResponse(series=series)
 
     async def ConvertPrice(self, request: pb.ConvertPriceRequest, context: Context) -> pb.ConvertPriceResponse:
         raise NotImplementedError
@@ -77,16 +74,9 @@ class MarketDataServicer(pb_grpc.MarketDataServiceServicer):
     def MarketDataStream(
         self, requests: AsyncIterator[pb.MarketDataStreamRequest], context: Context
     ) -> AsyncIterator[pb.MarketDataStreamResponse]:
-        raise NotImplementedError
+        return self._streams.conversation(requests)
 
     def StreamMarketData(
         self, request: pb.StreamMarketDataRequest, context: Context
     ) -> AsyncIterator[pb.StreamMarketDataResponse]:
-        raise NotImplementedError
-
-    def _keys(self, symbols: Iterable[str]) -> frozenset[str] | None:
-        """The symbols of a subscription; None for all. Raises SymbolNotFound."""
-        keys = frozenset(symbols)
-        for key in keys:
-            self._catalog.require(key)
-        return keys or None
+        return self._streams.instruments(request)
