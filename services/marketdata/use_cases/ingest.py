@@ -1,7 +1,7 @@
 """Taking in what producers send."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -10,10 +10,14 @@ from services.marketdata.domain.market import Channel, Symbol, SymbolState, Trad
 from services.marketdata.domain.quarantine import Reason, Refused
 from services.marketdata.domain.rules import RULES, Fault, Horizon, Retention, TradeOrder
 from services.marketdata.errors import SymbolNotFound
+from services.marketdata.ports.leases import Lease
 from services.marketdata.ports.quarantine import QuarantineKeeper
+from services.marketdata.ports.trades import Stored
 from services.marketdata.source_settings import IngestSettings
-from services.marketdata.trade_writer import TradeWriter
 from services.runtime.clock import Clock
+
+WriteTrades = Callable[[Sequence[Trade], Lease | None], Awaitable[Stored]]
+"""Stores trades as TradeStore.add does, and has them published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ class IngestTrades:
         self,
         catalog: Catalog,
         sources: Mapping[str, IngestSettings],
-        write: TradeWriter,
+        write: WriteTrades,
         quarantine: QuarantineKeeper,
         retention: Retention,
         now: Clock,

@@ -11,7 +11,7 @@ from services.marketdata.domain.rules import RULES, Fault, Horizon, Retention
 from services.marketdata.errors import SymbolNotFound
 from services.marketdata.ports.candles import CandleStore
 from services.marketdata.ports.quarantine import Kept, QuarantineStore, Wanted
-from services.marketdata.trade_writer import TradeWriter
+from services.marketdata.use_cases.ingest import WriteTrades
 from services.runtime.clock import Clock
 
 SourceClock = Callable[[str], Awaitable[datetime | None]]
@@ -49,7 +49,7 @@ class ReplayQuarantinedRows:
         self,
         store: QuarantineStore,
         catalog: Catalog,
-        write: TradeWriter,
+        write: WriteTrades,
         candles: CandleStore,
         retention: Retention,
         source_now: SourceClock,

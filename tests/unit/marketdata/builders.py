@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from services.marketdata.domain.market import Candle, Interval, Origin, TakerSide, Trade
+from services.marketdata.domain.market import Candle, Interval, Origin, Symbol, TakerSide, Trade
 
 BTC = "BTC-USDT@simex"
 MINUTE, FIVE = Interval.ONE_MINUTE, Interval.FIVE_MINUTES
@@ -13,6 +13,13 @@ NOON = datetime(2024, 3, 5, 12, tzinfo=UTC)
 def at(seconds: float) -> datetime:
     """So many seconds after noon."""
     return NOON + timedelta(seconds=seconds)
+
+
+def a_symbol(name: str = BTC) -> Symbol:
+    """A symbol with ordinary steps."""
+    pair, _, source = name.partition("@")
+    base, quote = pair.split("-")
+    return Symbol(name, base, quote, source, f"{base}/{quote}", Decimal("0.01"), Decimal("0.00001"), Decimal(5))
 
 
 def a_trade(number: int | str, seconds: float, price: str = "100", quantity: str = "1") -> Trade:
