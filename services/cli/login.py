@@ -126,7 +126,8 @@ async def _end_session(mesh: Client, kept: SessionFile) -> None:
 
 def _mesh_at(gateway: str, ca: Path | None) -> Profile:
     """The mesh that is meant, without an identity. The embedded stack's own authority need not be named."""
-    if gateway and not re.fullmatch(r"[^/\s]+:[0-9]{1,5}", gateway):
+    # gRPC would take a port that there is not for another one.
+    if gateway and not (re.fullmatch(r"[^/\s]+:[0-9]{1,5}", gateway) and 0 < int(gateway.rpartition(":")[2]) < 2**16):
         raise invalid("--gateway", f"{gateway!r} is not HOST:PORT, such as {DEFAULT_GATEWAY}")
     try:
         stack = embedded(state_folder())
