@@ -3,15 +3,19 @@
 import platform
 import sys
 
-from bench import edge, identity, recovery, runtime_chain
+from bench import edge, identity, login_storm, recovery, runtime_chain, tokens
 
 print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}\n")
 print("Stages around a call")
 failed = runtime_chain.main()
 print("\nThe edge")
 failed |= edge.main()
-print("\nIdentity")
+print("\nTokens")
+failed |= tokens.main()
+print("\nIdentity and limits at the edge")
 failed |= identity.main()
+print("\nA storm of logins")
+failed |= login_storm.main()
 print("\nStart and recovery")
 failed |= recovery.main()
 sys.exit(failed)
