@@ -123,7 +123,9 @@ def test_a_wrong_password_is_refused_and_nothing_is_remembered(levimesh: Levimes
     assert not (tmp_path / "credentials.json").exists()
 
 
-@pytest.mark.parametrize("gateway", ["localhost", "https://localhost:8443", "localhost:port", "localhost:99999", "localhost:0"])
+@pytest.mark.parametrize(
+    "gateway", ["localhost", "https://localhost:8443", "localhost:port", "localhost:99999", "localhost:0"]
+)
 def test_a_gateway_that_is_no_address_is_refused(edge: Edge, levimesh: Levimesh, gateway: str) -> None:
     result = levimesh("login", "alice", "--gateway", gateway, typed="x\n")
 
