@@ -1,6 +1,6 @@
 """What a report on the quality of data reads, from PostgreSQL."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,9 +11,12 @@ from services.marketdata.domain.gaps import Gap
 from services.marketdata.domain.market import Interval
 from services.marketdata.domain.quality import CandleCount, Latency, Slice, Span
 from services.marketdata.domain.quarantine import Reason
+from services.marketdata.ports.gaps import GapFilter, GapStore
 
 _TIMED = 200_000
 """About as many trades are timed at most."""
+
+_MOST_GAPS = 1000
 
 _NEWEST = """
 SELECT open_time FROM marketdata.candles WHERE symbol = :symbol AND interval_seconds = 60
@@ -54,18 +57,19 @@ GROUP BY 1
 """
 
 
-class PostgresQuality:
-    """Implements QualityReader; gaps and quarantine are counted by those who keep them."""
+_QUARANTINE = """
+SELECT reason, count(*) FROM marketdata.quarantine
+WHERE symbol = :symbol AND receive_time >= :start AND receive_time < :end AND replay_time IS NULL
+GROUP BY reason ORDER BY reason
+"""
 
-    def __init__(
-        self,
-        engine: AsyncEngine,
-        gaps: Callable[[str, datetime, datetime], Awaitable[Sequence[Gap]]],
-        quarantined: Callable[[str, datetime, datetime], Awaitable[Mapping[Reason, int]]],
-    ) -> None:
+
+class PostgresQuality:
+    """Implements QualityReader."""
+
+    def __init__(self, engine: AsyncEngine, gaps: GapStore) -> None:
         self._engine = engine
         self._gaps = gaps
-        self._quarantined = quarantined
 
     async def newest(self, symbol: str) -> datetime | None:
         rows = await self._rows(_NEWEST, symbol=symbol)
@@ -95,10 +99,12 @@ class PostgresQuality:
         return slices
 
     async def gaps(self, symbol: str, span: Span) -> Sequence[Gap]:
-        return await self._gaps(symbol, span.start, span.end)
+        found = await self._gaps.list(GapFilter(symbol, None, span.start, span.end), None, _MOST_GAPS)
+        return sorted((gap for _, gap in found), key=lambda gap: gap.start_time)
 
     async def quarantine(self, symbol: str, span: Span) -> Mapping[Reason, int]:
-        return await self._quarantined(symbol, span.start, span.end)
+        rows = await self._rows(_QUARANTINE, symbol=symbol, start=span.start, end=span.end)
+        return {Reason(reason): count for reason, count in rows}
 
     async def _trades(self, symbol: str, span: Span) -> int:
         rows = await self._rows(_TRADES, symbol=symbol, start=span.start, end=span.end)

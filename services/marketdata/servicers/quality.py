@@ -7,6 +7,7 @@ import grpc
 from levimesh.marketdata.v1 import quality_service_pb2 as pb
 from levimesh.marketdata.v1 import quality_service_pb2_grpc as pb_grpc
 from services.marketdata import quarantine_converters as convert_rows
+from services.marketdata.servicers.quality_reports import QualityReports
 from services.marketdata.use_cases.quarantine import ListQuarantinedRows, ReplayQuarantinedRows
 from services.runtime.pagination import decode_number, encode_page_token
 
@@ -18,9 +19,12 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class DataQualityServicer(pb_grpc.DataQualityServiceServicer):
     """See the contract."""
 
-    def __init__(self, list_rows: ListQuarantinedRows, replay_rows: ReplayQuarantinedRows) -> None:
+    def __init__(
+        self, list_rows: ListQuarantinedRows, replay_rows: ReplayQuarantinedRows, reports: QualityReports
+    ) -> None:
         self._list_rows = list_rows
         self._replay_rows = replay_rows
+        self._reports = reports
 
     async def ListSources(self, request: pb.ListSourcesRequest, context: Context) -> pb.ListSourcesResponse:
         raise NotImplementedError
@@ -66,9 +70,9 @@ class DataQualityServicer(pb_grpc.DataQualityServiceServicer):
     async def GetQualityReport(
         self, request: pb.GetQualityReportRequest, context: Context
     ) -> pb.GetQualityReportResponse:
-        raise NotImplementedError
+        return await self._reports.report(request)
 
     async def RenderQualityReport(
         self, request: pb.RenderQualityReportRequest, context: Context
     ) -> pb.RenderQualityReportResponse:
-        raise NotImplementedError
+        return await self._reports.page(request)
