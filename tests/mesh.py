@@ -121,7 +121,7 @@ async def serving(
         Tracing(workload, exporter, 1.0),
         max_concurrent_calls,
         audit or RememberedAudit(),
-        stalled_seconds,
+        stalled_seconds=stalled_seconds,
     )
     health = Health()
     server = build_server(services, stages, health, connection_seconds=connection_seconds)
