@@ -8,6 +8,7 @@ from levimesh.marketdata.v1 import quality_service_pb2 as pb
 from levimesh.marketdata.v1 import quality_service_pb2_grpc as pb_grpc
 from services.marketdata import quarantine_converters as convert_rows
 from services.marketdata.servicers.quality_reports import QualityReports
+from services.marketdata.servicers.repairs import Repairs
 from services.marketdata.use_cases.quarantine import ListQuarantinedRows, ReplayQuarantinedRows
 from services.runtime.pagination import decode_number, encode_page_token
 
@@ -20,35 +21,40 @@ class DataQualityServicer(pb_grpc.DataQualityServiceServicer):
     """See the contract."""
 
     def __init__(
-        self, list_rows: ListQuarantinedRows, replay_rows: ReplayQuarantinedRows, reports: QualityReports
+        self,
+        list_rows: ListQuarantinedRows,
+        replay_rows: ReplayQuarantinedRows,
+        reports: QualityReports,
+        repairs: Repairs,
     ) -> None:
         self._list_rows = list_rows
         self._replay_rows = replay_rows
         self._reports = reports
+        self._repairs = repairs
 
     async def ListSources(self, request: pb.ListSourcesRequest, context: Context) -> pb.ListSourcesResponse:
         raise NotImplementedError
 
     async def ListGaps(self, request: pb.ListGapsRequest, context: Context) -> pb.ListGapsResponse:
-        raise NotImplementedError
+        return await self._repairs.list_gaps(request)
 
     async def CreateBackfillJob(
         self, request: pb.CreateBackfillJobRequest, context: Context
     ) -> pb.CreateBackfillJobResponse:
-        raise NotImplementedError
+        return await self._repairs.create_job(request)
 
     async def GetBackfillJob(self, request: pb.GetBackfillJobRequest, context: Context) -> pb.GetBackfillJobResponse:
-        raise NotImplementedError
+        return await self._repairs.get_job(request)
 
     async def ListBackfillJobs(
         self, request: pb.ListBackfillJobsRequest, context: Context
     ) -> pb.ListBackfillJobsResponse:
-        raise NotImplementedError
+        return await self._repairs.list_jobs(request)
 
     async def CancelBackfillJob(
         self, request: pb.CancelBackfillJobRequest, context: Context
     ) -> pb.CancelBackfillJobResponse:
-        raise NotImplementedError
+        return await self._repairs.cancel_job(request)
 
     async def ListQuarantinedRows(
         self, request: pb.ListQuarantinedRowsRequest, context: Context
@@ -65,7 +71,7 @@ class DataQualityServicer(pb_grpc.DataQualityServiceServicer):
         return convert_rows.replayed_to_pb(await self._replay_rows(request.row_ids))
 
     async def VerifyCandles(self, request: pb.VerifyCandlesRequest, context: Context) -> pb.VerifyCandlesResponse:
-        raise NotImplementedError
+        return await self._repairs.verify(request)
 
     async def GetQualityReport(
         self, request: pb.GetQualityReportRequest, context: Context
