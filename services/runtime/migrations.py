@@ -25,8 +25,8 @@ _SERVICES = Path(__file__).parents[1]
 async def migrate(service: str, url: str, revision: str = "head") -> None:
     """Bring the schema named ``service`` to ``revision``, by default the newest, of ``services/<service>/migrations``.
 
-    The role of the URL must be allowed to create in that schema. Migrations that start at once on several replicas run one
-    after the other.
+    The role of the URL must be allowed to create in that schema. Migrations that start at once on several replicas run
+    one after the other.
     """
     engine = create_async_engine(url, hide_parameters=True)
     try:
