@@ -6,7 +6,7 @@ from google.protobuf.message import Message
 
 from levimesh.marketdata.v1 import book_pb2, book_service_pb2
 from services.marketdata.domain.book import BookChange, BookDelta, BookSnapshot, Level
-from services.marketdata.domain.book_cost import BookSide, Cost
+from services.marketdata.domain.book_cost import Amount, BookSide, Cost
 from services.runtime import decimals, timestamps
 from services.runtime.journal import Entry
 
@@ -16,6 +16,13 @@ _SIDES = {book_pb2.BOOK_SIDE_BID: BookSide.BID, book_pb2.BOOK_SIDE_ASK: BookSide
 def side_from_pb(value: book_pb2.BookSide.ValueType) -> BookSide:
     """The side; the contract's rules have refused what is none."""
     return _SIDES[value]
+
+
+def amount_from_pb(request: book_service_pb2.GetBookVwapRequest) -> Amount:
+    """The amount that is asked about; the contract's rules have refused requests without one."""
+    if request.HasField("notional"):
+        return Amount(decimals.from_pb(request.notional), is_notional=True)
+    return Amount(decimals.from_pb(request.quantity), is_notional=False)
 
 
 def book_to_pb(book: BookSnapshot) -> book_pb2.OrderBook:

@@ -25,6 +25,15 @@ class BookSide(Enum):
 
 
 @dataclass(frozen=True)
+class Amount:
+    """What is to be taken from a book."""
+
+    value: Decimal
+    is_notional: bool
+    """Whether it counts the quote asset; otherwise it counts the base asset."""
+
+
+@dataclass(frozen=True)
 class Cost:
     """What an amount costs."""
 
@@ -37,6 +46,11 @@ class Cost:
     slippage_bps: float
     """How far the average is from the mid price, or from the best price where the other side is empty."""
     update_id: int
+
+
+def cost_of(book: BookSnapshot, side: BookSide, amount: Amount) -> Cost:
+    """What ``amount`` costs. Raises LiquidityTooSmall where the book holds less."""
+    return (cost_of_notional if amount.is_notional else cost_of_quantity)(book, side, amount.value)
 
 
 def cost_of_quantity(book: BookSnapshot, side: BookSide, wanted: Decimal) -> Cost:

@@ -8,7 +8,6 @@ from levimesh.marketdata.v1 import book_service_pb2 as pb
 from levimesh.marketdata.v1 import book_service_pb2_grpc as pb_grpc
 from services.marketdata import book_converters as convert
 from services.marketdata.use_cases.books import GetBookVwap, GetOrderBook
-from services.runtime import decimals
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -25,6 +24,5 @@ class OrderBookServicer(pb_grpc.OrderBookServiceServicer):
 
     async def GetBookVwap(self, request: pb.GetBookVwapRequest, context: Context) -> pb.GetBookVwapResponse:
         side = convert.side_from_pb(request.side)
-        quantity = decimals.from_pb(request.quantity) if request.HasField("quantity") else None
-        notional = decimals.from_pb(request.notional)
-        return convert.cost_to_pb(self._get_book_vwap(request.symbol, side, quantity, notional))
+        cost = self._get_book_vwap(request.symbol, side, convert.amount_from_pb(request))
+        return convert.cost_to_pb(cost)

@@ -1,12 +1,11 @@
 """Order books as they are now."""
 
 from dataclasses import replace
-from decimal import Decimal
 
 from services.marketdata.books import Books
 from services.marketdata.catalog import Catalog
 from services.marketdata.domain.book import BookSnapshot
-from services.marketdata.domain.book_cost import BookSide, Cost, cost_of_notional, cost_of_quantity
+from services.marketdata.domain.book_cost import Amount, BookSide, Cost, cost_of
 from services.marketdata.errors import BookNotAvailable
 
 _DEFAULT_DEPTH = 20
@@ -32,11 +31,8 @@ class GetBookVwap:
         self._catalog = catalog
         self._books = books
 
-    def __call__(self, symbol: str, side: BookSide, quantity: Decimal | None, notional: Decimal) -> Cost:
-        book = _book(self._catalog, self._books, symbol)
-        if quantity is not None:
-            return cost_of_quantity(book, side, quantity)
-        return cost_of_notional(book, side, notional)
+    def __call__(self, symbol: str, side: BookSide, amount: Amount) -> Cost:
+        return cost_of(_book(self._catalog, self._books, symbol), side, amount)
 
 
 def _book(catalog: Catalog, books: Books, symbol: str) -> BookSnapshot:
