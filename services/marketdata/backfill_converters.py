@@ -53,11 +53,10 @@ def job_state_from_pb(value: quality_pb2.BackfillState.ValueType) -> BackfillSta
 
 
 def job_to_pb(job: BackfillJob) -> quality_pb2.BackfillJob:
-    return quality_pb2.BackfillJob(
+    message = quality_pb2.BackfillJob(
         backfill_job_id=str(job.job_id),
         symbol=job.symbol,
         channel=_CHANNELS[job.channel],
-        interval=None if job.interval is None else interval_to_pb(job.interval),
         start_time=timestamps.to_pb(job.start_time),
         end_time=None if job.end_time is None else timestamps.to_pb(job.end_time),
         state=_STATES[job.state],
@@ -68,6 +67,9 @@ def job_to_pb(job: BackfillJob) -> quality_pb2.BackfillJob:
         complete_time=None if job.complete_time is None else timestamps.to_pb(job.complete_time),
         problem=job.problem,
     )
+    if job.interval is not None:
+        message.interval = interval_to_pb(job.interval)
+    return message
 
 
 def comparison_to_pb(comparison: Comparison) -> pb.VerifyCandlesResponse:

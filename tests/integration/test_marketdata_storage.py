@@ -11,10 +11,12 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.marketdata.adapters.leases import PostgresLeases
 from services.marketdata.adapters.postgres import PostgresStore
 from services.marketdata.adapters.trades import PostgresTrades
-from services.marketdata.domain.market import Candle, Interval, Origin, Trade
-from services.marketdata.ports.store import History
+from services.marketdata.domain.market import Candle, Interval, Origin
+from services.marketdata.ports.candles import History
+from services.marketdata.ports.leases import LeaseLost
 from services.runtime.database import open_database
 from tests.unit.marketdata.builders import BTC, FIVE, MINUTE, NOON, a_candle, a_trade, at, quiet
 
@@ -51,7 +53,7 @@ async def database(database_url: Callable[[str], str]) -> AsyncIterator[Database
 async def live_series(store: PostgresStore, interval: Interval = MINUTE) -> History:
     """A series of which everything from noon on is streamed."""
     history = History(NOON - DAY, NOON, NOON)
-    await store.put_history(BTC, interval, history)
+    await store.put_history(BTC, interval, history, None)
     return history
 
 
@@ -64,20 +66,20 @@ async def test_numbers_and_times_come_back_exactly(database: Database) -> None:
 
     await live_series(database.store)
     candle = replace(a_candle(0), volume=Decimal("12345678901234567890.12345678"))
-    await database.store.add_candles([candle], None)
+    await database.store.add([candle], None, None)
     assert await database.store.newest_candles(BTC, MINUTE, 1) == [candle]
 
 
 async def test_what_is_stored_spreads_over_partitions_and_old_ones_are_dropped(database: Database) -> None:
     await live_series(database.store)
     await database.trades.add([a_trade(1, 0), a_trade(2, 3 * 86400), a_trade(3, 86400)], None)
-    await database.store.add_candles([a_candle(0), a_candle(40 * 24 * 60)], None)
+    await database.store.add([a_candle(0), a_candle(40 * 24 * 60)], None, None)
     days = ["trades_20240305", "trades_20240306", "trades_20240308"]
     assert await database.partitions("trades") == days
     assert await database.partitions("candles") == ["candles_20240301", "candles_20240401"]
 
     await database.trades.drop_expired(datetime.fromisoformat("2024-03-08T00:00Z"))
-    await database.store.drop_expired(NOON + 30 * DAY)
+    await database.store.drop_expired(NOON + 30 * DAY, {MINUTE: 0 * DAY})
 
     assert await database.partitions("trades") == ["trades_20240308"]
     assert await database.partitions("candles") == ["candles_20240401"]
@@ -89,40 +91,94 @@ async def test_writers_that_need_the_same_new_partition_at_once_both_succeed(dat
         await live_series(database.store, interval)
     other = PostgresStore(database.engine)
     await asyncio.gather(
-        database.store.add_candles([a_candle(0)], None),
-        other.add_candles([replace(a_candle(0), interval=FIVE)], None),
+        database.store.add([a_candle(0)], None, None),
+        other.add([replace(a_candle(0), interval=FIVE)], None, None),
     )
     for interval in (MINUTE, FIVE):
         assert len(await database.store.newest_candles(BTC, interval, 10)) == 1
 
 
-async def test_only_candles_of_the_live_part_wait_to_be_published_and_each_until_it_is(database: Database) -> None:
+async def test_only_candles_of_the_live_part_get_a_place_in_the_line(database: Database) -> None:
     await live_series(database.store)
-    await database.store.add_candles([a_candle(minute) for minute in range(-2, 3)], None)
-    waiting = await database.store.unpublished(BTC, MINUTE)
-    assert [candle.open_time for candle in waiting] == [at(0), at(60), at(120)]
-
-    await database.store.mark_published(waiting[:2])
-    assert await database.store.unpublished(BTC, MINUTE) == waiting[2:]
+    added = await database.store.add([a_candle(minute) for minute in range(-2, 3)], None, None)
+    assert [candle.sequence for candle in added] == [0, 0, 1, 2, 3]
+    line = await database.store.in_line(BTC, MINUTE, 1, 10)
+    assert [(candle.open_time, candle.sequence) for candle in line] == [(at(60), 2), (at(120), 3)]
 
 
-async def test_a_candle_that_is_stored_again_waits_to_be_published_only_if_it_differs(database: Database) -> None:
+async def test_a_candle_that_is_stored_again_gets_another_place_only_if_it_differs(database: Database) -> None:
     await live_series(database.store)
-    await database.store.add_candles([a_candle(0)], None)
-    await database.store.mark_published([a_candle(0)])
+    await database.store.add([a_candle(0)], None, None)
+    assert await database.store.add([a_candle(0, origin=Origin.TRADES)], None, None) == []
+    (upgraded,) = await database.store.newest_candles(BTC, MINUTE, 10)
+    assert (upgraded.origin, upgraded.revision, upgraded.sequence) == (Origin.TRADES, 0, 1)
 
-    await database.store.add_candles([a_candle(0, origin=Origin.TRADES)], None)
-    assert await database.store.unpublished(BTC, MINUTE) == []
-
-    await database.store.add_candles([quiet(0)], None)
-    assert await database.store.unpublished(BTC, MINUTE) == [quiet(0)]
+    (corrected,) = await database.store.add([quiet(0)], None, None)
+    assert (corrected, corrected.revision, corrected.sequence) == (quiet(0), 1, 2)
     assert await database.store.newest_candles(BTC, MINUTE, 10) == [quiet(0)]
+    line = await database.store.in_line(BTC, MINUTE, 0, 10)
+    assert [(candle, candle.revision) for candle in line] == [(a_candle(0), 0), (quiet(0), 1)]
+    assert await database.store.add([a_candle(0), a_candle(1)], None, None, replace=False) == [a_candle(1)]
+
+
+async def test_longer_candles_follow_their_parts_at_once(database: Database) -> None:
+    await live_series(database.store, FIVE)
+    parts = [replace(a_candle(5 * number), interval=FIVE, close=Decimal(100)) for number in range(12)]
+    first = await database.store.add(parts[:2], None, None)
+    assert [candle.interval for candle in first] == [FIVE, FIVE]
+
+    rest = [candle for candle in await database.store.add(parts[2:], None, None) if candle.interval is not FIVE]
+    assert [(candle.interval, candle.open_time, candle.volume, candle.sequence) for candle in rest] == [
+        *((Interval.FIFTEEN_MINUTES, at(900 * number), 3, number + 1) for number in range(4)),
+        (Interval.ONE_HOUR, at(0), 12, 1),
+    ]
+
+    higher = replace(parts[4], high=Decimal(107), volume=Decimal(2))
+    corrected = await database.store.add([higher], None, None)
+    assert [(each.interval, each.high, each.volume, each.revision, each.sequence) for each in corrected] == [
+        (FIVE, 107, 2, 1, 13),
+        (Interval.FIFTEEN_MINUTES, 107, 4, 1, 5),
+        (Interval.ONE_HOUR, 107, 13, 1, 2),
+    ]
+
+
+async def test_a_leader_that_was_replaced_stores_no_candle(database: Database) -> None:
+    leases = PostgresLeases(database.engine, 0.0)
+    old = await leases.acquire("simex", "one")
+    assert old is not None
+    await live_series(database.store)
+    assert await leases.acquire("simex", "another") is not None
+    with pytest.raises(LeaseLost):
+        await database.store.add([a_candle(0)], None, old)
+    assert await database.store.newest_candles(BTC, MINUTE, 10) == []
+
+
+async def test_candles_from_stored_trades_do_not_depend_on_the_order_in_which_they_were_stored(
+    database: Database,
+) -> None:
+    trades = [a_trade(number, seconds, price) for number, seconds, price in [(9, 5, "3"), (10, 5, "4"), (11, 61, "5")]]
+    await database.trades.add([trades[2], trades[1]], None)
+    await database.trades.add([trades[0]], None)
+    assert await database.store.built(BTC, MINUTE, at(0), at(120)) == [
+        a_candle(0, ("3", "4", "3", "4"), "2"),
+        a_candle(1, ("5", "5", "5", "5"), "1"),
+    ]
+
+
+async def test_short_candles_are_dropped_sooner_than_long_ones(database: Database) -> None:
+    await live_series(database.store)
+    await live_series(database.store, FIVE)
+    await database.store.add([a_candle(0), a_candle(60)], None, None)
+    await database.store.add([replace(a_candle(0), interval=FIVE)], None, None)
+    await database.store.drop_expired(at(2 * 3600), {MINUTE: timedelta(hours=1), FIVE: DAY})
+    assert await database.store.newest_candles(BTC, MINUTE, 10) == [a_candle(60)]
+    assert len(await database.store.newest_candles(BTC, FIVE, 10)) == 1
 
 
 async def test_candles_and_what_is_known_of_their_series_are_written_together_or_not_at_all(database: Database) -> None:
     history = await live_series(database.store)
     impossible: Candle = replace(a_candle(1), high=Decimal(1))
     with pytest.raises(Exception, match="check constraint"):
-        await database.store.add_candles([a_candle(0), impossible], replace(history, next_open=at(120)))
+        await database.store.add([a_candle(0), impossible], replace(history, next_open=at(120)), None)
     assert await database.store.history(BTC, MINUTE) == history
     assert await database.store.newest_candles(BTC, MINUTE, 10) == []

@@ -2,7 +2,7 @@
 
 from services.marketdata.domain.builder import Built
 from services.marketdata.domain.market import Candle, Origin
-from services.marketdata.domain.series import CandleSeries
+from services.marketdata.domain.series import CandleSeries, Span, corrected_quiet, revised
 from tests.unit.marketdata.builders import BTC, MINUTE, a_candle, at, quiet
 
 
@@ -79,26 +79,61 @@ def test_a_history_begins_with_the_first_candle_that_the_source_has() -> None:
     assert (progress.stored, progress.total) == (2, 5)
 
 
-def test_a_doubtful_candle_that_is_stored_is_read_again_and_one_that_is_not_stored_is_left_to_the_source() -> None:
+def test_a_doubtful_candle_that_is_stored_is_looked_at_again_and_one_that_is_not_when_it_is() -> None:
     series = a_series(quiet(-1))
     series.offer(built(0, 1))
-    series.offer(Built(doubtful=[at(-60), at(1 * 60)]))
+    series.offer(Built(doubtful=[at(-60), at(60)]))
     assert [candle.open_time for candle in series.ready()] == [at(0)]
     assert series.doubtful(at(-1)) is None
-    assert series.doubtful(at(0)) == at(-60)
+    assert series.doubtful(at(0)) == Span(at(-60), at(0))
 
-    series.settled(at(-60), quiet(-1, "7"))
+    series.settled(at(0), [quiet(-1, "7")])
     assert series.doubtful(at(0)) is None
-    assert series.filled_from([a_candle(1)], at(120)) == []
+    assert series.last == quiet(-1, "7")
     series.stored(series.ready())
     assert series.filled_from([a_candle(1)], at(120)) == [a_candle(1)]
+    series.stored([a_candle(1)])
+    assert series.doubtful(at(120)) == Span(at(60), at(120))
 
 
-def test_a_candle_that_becomes_doubtful_while_it_is_being_stored_is_read_again() -> None:
+def test_what_becomes_doubtful_while_it_is_looked_at_is_looked_at_once_more() -> None:
+    series = a_series()
+    series.stored([a_candle(0), a_candle(1)])
+    series.doubt(Span(at(0), at(120)))
+    assert series.doubtful(at(120)) == Span(at(0), at(120))
+    series.doubt(Span(at(0), at(120)))
+    series.settled(at(60))
+    assert series.doubtful(at(120)) == Span(at(0), at(120))
+    series.settled(at(120))
+    assert series.doubtful(at(120)) == Span(at(60), at(120))
+    series.settled(at(120))
+    assert not series.is_in_doubt
+
+
+def test_a_quiet_candle_that_was_built_after_a_doubtful_one_is_not_used() -> None:
     series = a_series(quiet(-1))
-    series.offer(built(0))
-    being_stored = series.ready()
+    series.offer(Built([a_candle(0), quiet(1), quiet(2), a_candle(3)]))
     series.offer(Built(doubtful=[at(0)]))
-    series.stored(being_stored)
+    assert series.next_built == at(180)
 
-    assert series.doubtful(at(60)) == at(0)
+
+def test_behind_a_hole_a_series_goes_on_with_the_first_candle_that_is_known() -> None:
+    series = a_series(quiet(-1))
+    series.skip_to(at(300))
+    assert series.joined([a_candle(6)], at(480)) == [a_candle(6), quiet(7)]
+    assert not series.is_empty
+
+
+def test_a_correction_changes_the_quiet_candles_behind_it_up_to_the_next_trade() -> None:
+    following = [quiet(1), quiet(2), a_candle(3), quiet(4)]
+    assert corrected_quiet(a_candle(0, ("100", "107", "100", "107")), following) == [quiet(1, "107"), quiet(2, "107")]
+    assert corrected_quiet(a_candle(0), following) == []
+
+
+def test_a_candle_gets_a_revision_only_when_its_values_change_and_keeps_the_better_origin() -> None:
+    first = revised(None, a_candle(0))
+    assert (first.revision, first.origin) == (0, Origin.SOURCE)
+    from_trades = revised(first, a_candle(0, origin=Origin.TRADES))
+    assert (from_trades.revision, from_trades.origin) == (0, Origin.TRADES)
+    assert revised(from_trades, a_candle(0)).origin is Origin.TRADES
+    assert revised(from_trades, quiet(0, "7")).revision == 1
