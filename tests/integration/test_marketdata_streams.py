@@ -13,7 +13,20 @@ from levimesh.common.v1 import streaming_pb2
 from levimesh.marketdata.v1 import book_pb2, candle_pb2, indicator_pb2, stream_pb2
 from levimesh.marketdata.v1 import marketdata_service_pb2 as pb
 from services.runtime import timestamps
-from tests.live import BTC, ETH, QUIET, START, LiveWorld, a_book, a_candle, a_delta, a_live_world, a_trade
+from tests.live import (
+    BTC,
+    ETH,
+    QUIET,
+    START,
+    Conversation,
+    LiveWorld,
+    Replica,
+    a_book,
+    a_candle,
+    a_delta,
+    a_live_world,
+    a_trade,
+)
 from tests.marketdata import until
 from tests.mesh import error_info
 
@@ -285,30 +298,34 @@ async def test_what_the_journal_has_lost_is_told_as_a_gap_of_its_instruments(wor
         world.books[BTC] = a_book(2)
         replica.reads_again()
 
-        # The stream that was open is told, and so is the one that resumes.
+        # The stream that was open is told, and so is one that resumes.
+        await gaps_and_book(stream)
         again = replica.open(subscribe(*trades_of(BTC, ETH), book_of(BTC), resume_token=token))
         await again.statuses()
-        for reader in (stream, again):
-            gaps: list[stream_pb2.InstrumentGap] = []
-            books: list[book_pb2.BookEvent] = []
-            while len(gaps) < 2 or not books:
-                message = await reader.next()
-                if message.HasField("gap"):
-                    gaps.append(message.gap)
-                books += message.books.events
-            assert {gap.gap.cause for gap in gaps} == {streaming_pb2.GAP_CAUSE_RETENTION}
-            assert sorted([list(gap.instruments) for gap in gaps], key=len) == [[book_of(BTC)], trades_of(BTC, ETH)]
-            # After a gap a book begins anew.
-            assert [event.sequence for event in books] == [2]
+        await gaps_and_book(again)
         await world.trade(a_trade(3))
         assert await again.trades(1) == [3]
+
+
+async def gaps_and_book(reader: Conversation) -> None:
+    """Every instrument has lost something, and the book begins anew."""
+    gaps: list[stream_pb2.InstrumentGap] = []
+    books: list[book_pb2.BookEvent] = []
+    while len(gaps) < 2 or not books:
+        message = await reader.next()
+        if message.HasField("gap"):
+            gaps.append(message.gap)
+        books += message.books.events
+    assert {gap.gap.cause for gap in gaps} == {streaming_pb2.GAP_CAUSE_RETENTION}
+    assert sorted([list(gap.instruments) for gap in gaps], key=len) == [[book_of(BTC)], trades_of(BTC, ETH)]
+    assert [event.sequence for event in books] == [2]
 
 
 async def test_a_reader_that_conflates_is_told_how_much_it_missed_and_gets_the_newest(world: LiveWorld) -> None:
     async with world.replica(capacity=10, stalled_seconds=STALL_SECONDS) as replica:
         stalled = replica.open(subscribe(*trades_of(BTC), slow_reader=CONFLATE))
         await stalled.statuses()
-        count = await fill(world, replica, stalled)
+        count = await fill(world, replica)
         seen: list[int] = []
         dropped = 0
         while not seen or seen[-1] < count:
@@ -327,7 +344,7 @@ async def test_a_reader_that_takes_nothing_is_cut_and_told_so_when_it_reads_on(w
     async with world.replica(stalled_seconds=STALL_SECONDS) as replica:
         stalled = replica.open(subscribe(*trades_of(BTC), slow_reader=DISCONNECT))
         await stalled.statuses()
-        await fill(world, replica, stalled)
+        await fill(world, replica)
         method = {"grpc_method": "/levimesh.marketdata.v1.MarketDataService/MarketDataStream"}
 
         async def is_over() -> bool:
@@ -338,7 +355,7 @@ async def test_a_reader_that_takes_nothing_is_cut_and_told_so_when_it_reads_on(w
         assert await refusal_of(stalled.call) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "ERROR_REASON_SLOW_READER")
 
 
-async def fill(world: LiveWorld, replica: Any, stalled: Any) -> int:
+async def fill(world: LiveWorld, replica: Replica) -> int:
     """Publish far more than fits between the server and a reader that reads nothing, while another reads it all."""
     other = replica.open(subscribe(*trades_of(BTC)))
     await other.statuses()
