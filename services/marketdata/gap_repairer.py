@@ -53,12 +53,16 @@ class GapRepairer:
         self._patience.clear()
         self._asked.clear()
         while True:
-            opened = [(keeper, gap) for keeper in keepers() for gap in keeper.coverage.open_gaps]
-            OPEN_GAPS.labels(self._source.name).set(len(opened))
-            for keeper, gap in opened:
-                if self._patience.setdefault(gap.gap_id, Patience()).is_over:
-                    await self._try(keeper, gap)
+            await self.look(keepers())
             await asyncio.sleep(_LOOK_SECONDS)
+
+    async def look(self, keepers: Iterable[CandleKeeper]) -> None:
+        """Try to repair the gaps that ``keepers`` know and whose turn it is."""
+        opened = [(keeper, gap) for keeper in keepers for gap in keeper.coverage.open_gaps]
+        OPEN_GAPS.labels(self._source.name).set(len(opened))
+        for keeper, gap in opened:
+            if self._patience.setdefault(gap.gap_id, Patience()).is_over:
+                await self._try(keeper, gap)
 
     async def _try(self, keeper: CandleKeeper, gap: Gap) -> None:
         try:

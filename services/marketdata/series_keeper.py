@@ -164,7 +164,8 @@ class SeriesKeeper:
         until = self.coverage.whole_until(series.next_open, end, self.interval)
         if until > series.next_open:
             built = await self.store.built(self.symbol.symbol, self.interval, series.next_open, until)
-            if candles := series.joined(built, until):
+            before = series.last or await self._before(series.next_open)
+            if candles := series.joined(before, built, until):
                 await self._keep(candles)
                 return True
         if self.span is not None:
@@ -229,9 +230,17 @@ class SeriesKeeper:
 
     async def _built_again(self, start: datetime, end: datetime) -> list[Candle]:
         length = self.interval.length
-        before = await self.store.candles(self.symbol.symbol, self.interval, start - length, start, 1)
+        stored = await self.store.candles(self.symbol.symbol, self.interval, start - length, start, 1)
+        before = stored[0] if stored else await self._before(start)
         built = await self.store.built(self.symbol.symbol, self.interval, start, end)
-        return filled(before[0] if before else None, built, end, Origin.TRADES)
+        return filled(before, built, end, Origin.TRADES)
+
+    async def _before(self, start: datetime) -> Candle | None:
+        """A candle with the price before ``start``; None where it is not known."""
+        last = await self.store.built_before(self.symbol.symbol, self.interval, start)
+        if last is None or not self.coverage.is_whole(last.open_time, start):
+            return None
+        return last.flat_at(start - self.interval.length, Origin.TRADES)
 
     async def _correct(self, candles: list[Candle]) -> list[Candle]:
         if not candles:

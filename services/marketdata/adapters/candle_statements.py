@@ -60,6 +60,12 @@ WHERE symbol = :symbol AND trade_time >= :start AND trade_time < :end
 GROUP BY 1 ORDER BY 1
 """
 
+LAST_TRADE = """
+SELECT trade_time, price FROM marketdata.trades
+WHERE symbol = :symbol AND trade_time < :end
+ORDER BY trade_time DESC, length(trade_id) DESC, trade_id COLLATE "C" DESC LIMIT 1
+"""
+
 CANDLES = """
 SELECT symbol, interval_seconds, sequence, open_time, open, high, low, close, volume, origin, revision
 FROM marketdata.candles

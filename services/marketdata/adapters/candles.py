@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple
 from dataclasses import replace as changed
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import text
@@ -67,6 +68,13 @@ class PostgresCandles:
     async def built(self, symbol: str, interval: Interval, start: datetime, end: datetime) -> list[Candle]:
         rows = await self._rows(statements.BUILT, symbol=symbol, interval=interval.value, start=start, end=end)
         return [_built_candle(symbol, interval, row) for row in rows]
+
+    async def built_before(self, symbol: str, interval: Interval, end: datetime) -> Candle | None:
+        rows = await self._rows(statements.LAST_TRADE, symbol=symbol, end=end)
+        if not rows:
+            return None
+        trade_time, price = rows[0]
+        return Candle(symbol, interval, trade_time, price, price, price, price, Decimal(0), Origin.TRADES)
 
     async def in_line(self, symbol: str, interval: Interval, after: int, limit: int) -> list[Candle]:
         rows = await self._rows(statements.IN_LINE, symbol=symbol, interval=interval.value, after=after, limit=limit)

@@ -212,6 +212,12 @@ class Coverage:
                 end = max(interval.floor(gap.start_time), start)
         return max(end, start)
 
+    def is_whole(self, start: datetime, end: datetime) -> bool:
+        """Whether all trades of [start, end) are known, where trades of ``end`` or later are."""
+        if self.since is None or start < self.since:
+            return False
+        return not any(gap.touches(start, end) for gap in self._gaps.values())
+
     def whole_from(self, start: datetime, end: datetime, interval: Interval) -> datetime:
         """When the first interval from ``start`` on begins of which all trades are known; ``end`` if none does."""
         if self.since is None:

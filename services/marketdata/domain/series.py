@@ -88,12 +88,12 @@ class CandleSeries:
         """Whether the next candle is over and was not built."""
         return self.next_open + self.interval.length <= watermark and self.next_open not in self._built
 
-    def joined(self, candles: Sequence[Candle], end: datetime) -> list[Candle]:
+    def joined(self, before: Candle | None, candles: Sequence[Candle], end: datetime) -> list[Candle]:
         """The candles that come next up to ``end``, before which all trades are known: ``candles``, and quiet ones.
 
-        Before the first trade of a series nothing is known, so it begins with the first of ``candles``.
+        ``before`` is what is known of the trades before them; if it is nothing, the first of ``candles`` comes first.
         """
-        line = filled(self.last, candles, end, Origin.TRADES)
+        line = [each for each in filled(before, candles, end, Origin.TRADES) if each.open_time >= self.next_open]
         return list(takewhile(lambda candle: candle.open_time not in self._built, line))
 
     def filled_from(self, page: Sequence[Candle], watermark: datetime) -> list[Candle]:

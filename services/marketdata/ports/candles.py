@@ -51,6 +51,9 @@ class CandleStore(Protocol):
     async def built(self, symbol: str, interval: Interval, start: datetime, end: datetime) -> list[Candle]:
         """The candles that the stored trades of [start, end) give, by time; none for intervals without trades."""
 
+    async def built_before(self, symbol: str, interval: Interval, end: datetime) -> Candle | None:
+        """A candle that opens with the last stored trade before ``end`` and has its price; None where there is none."""
+
     async def in_line(self, symbol: str, interval: Interval, after: int, limit: int) -> list[Candle]:
         """The first ``limit`` candles behind the sequence ``after``, as they were when they got theirs."""
 

@@ -120,7 +120,7 @@ def test_a_quiet_candle_that_was_built_after_a_doubtful_one_is_not_used() -> Non
 def test_behind_a_hole_a_series_goes_on_with_the_first_candle_that_is_known() -> None:
     series = a_series(quiet(-1))
     series.skip_to(at(300))
-    assert series.joined([a_candle(6)], at(480)) == [a_candle(6), quiet(7)]
+    assert series.joined(None, [a_candle(6)], at(480)) == [a_candle(6), quiet(7)]
     assert not series.is_empty
 
 
