@@ -8,20 +8,30 @@ from cryptography import x509
 
 from services.runtime.workload import WorkloadFiles
 from services.stack.certificates import EDGE
-from services.stack.settings import SERVICES, StackSettings
+from services.stack.settings import AUTH_EDGE, SERVICES, StackSettings
 from services.stack.state import State
 from services.stack.topology import workload_files
 
 _SECONDS = 2.0
+DIFFERENT = 0
+"""No certificate has this serial number."""
 
 
 async def serials_in_use(settings: StackSettings, state: State) -> Mapping[str, int]:
-    """The serial numbers that services, edge and gateway show now, by name; without those that cannot be asked."""
+    """The serial numbers that services, edge and gateway show now, by name; without those that cannot be asked.
+
+    It is DIFFERENT for a name whose processes do not all show the same.
+    """
     files = workload_files(state, "stack")
-    ports = {**{name: settings.port(name) for name in SERVICES}, EDGE: settings.gateway_port}
-    asked = [_shown_by(port, files) for port in ports.values()]
-    found = await asyncio.gather(*asked, _shown_by_envoy(state), return_exceptions=True)
-    return {name: serial for name, serial in zip([*ports, "gateway"], found, strict=True) if isinstance(serial, int)}
+    servers = [*((name, settings.port(name)) for name in SERVICES), ("auth", settings.port(AUTH_EDGE))]
+    servers.append((EDGE, settings.gateway_port))
+    asked = [_shown_by(port, files) for _, port in servers]
+    answers = await asyncio.gather(*asked, _shown_by_envoy(state), return_exceptions=True)
+    shown: dict[str, set[int]] = {}
+    for name, answer in zip([*(name for name, _ in servers), "gateway"], answers, strict=True):
+        if isinstance(answer, int):
+            shown.setdefault(name, set()).add(answer)
+    return {name: min(serials) if len(serials) == 1 else DIFFERENT for name, serials in shown.items()}
 
 
 async def _shown_by(port: int, files: WorkloadFiles) -> int:
