@@ -3,24 +3,26 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from google.protobuf.descriptor import ServiceDescriptor
 
 from levimesh.marketdata.v1 import book_service_pb2, book_service_pb2_grpc, candle_pb2, trade_pb2
 from levimesh.marketdata.v1 import marketdata_service_pb2 as pb
 from levimesh.marketdata.v1 import marketdata_service_pb2_grpc as pb_grpc
 from services.marketdata import converters as convert
 from services.marketdata.adapters.ccxt_source import open_ccxt_source
-from services.marketdata.bootstrap import MarketData, build
+from services.marketdata.adapters.leases import PostgresLeases
+from services.marketdata.bootstrap import Connections, MarketData, build
 from services.marketdata.domain.market import Candle, Interval
 from services.marketdata.domain.quarantine import Refused
+from services.marketdata.ports.leases import Lease
 from services.marketdata.ports.sources import Source
+from services.marketdata.quality import open_quarantine
 from services.marketdata.settings import MarketDataSettings
+from services.marketdata.sources import open_source
 from services.runtime import decimals, timestamps
 from services.runtime.database import open_database
 from services.runtime.health import Health
@@ -227,30 +229,47 @@ class World:
             yield source
 
     @asynccontextmanager
-    async def marketdata(self, *, without: Sequence[str] = (), **settings: Any) -> AsyncIterator[Running]:
-        """A running service, whose background work goes on except what is named in ``without``."""
+    async def marketdata(
+        self, *, without: Sequence[str] = (), abandoned: bool = False, **settings: Any
+    ) -> AsyncIterator[Running]:
+        """A running replica, whose background work goes on except what is named in ``without``.
+
+        One that is ``abandoned`` releases no lease when it ends, as if it had been killed.
+        """
         values = self.settings(**settings)
-        async with (
-            open_database(values.database_url) as engine,
-            open_journal(values.redis_url) as journal,
-            self.source(**settings) as source,
-        ):
+        async with AsyncExitStack() as stack:
+            engine = await stack.enter_async_context(open_database(values.database_url))
+            journal = await stack.enter_async_context(open_journal(values.redis_url))
+            quarantine = open_quarantine(engine)
+            sources = [
+                await stack.enter_async_context(open_source(source, quarantine, values.retention()))
+                for source in values.all_sources()
+            ]
+            leases = AbandonedLeases(engine) if abandoned else PostgresLeases(engine)
             health = Health()
-            marketdata = build(values, engine, journal, source, health)
-            servicers: dict[ServiceDescriptor, object] = {SERVICE: marketdata.servicer, BOOKS: marketdata.books}
-            async with serving(servicers, self.certificates, workload="marketdata") as served:
-                tasks = [asyncio.ensure_future(work()) for name, work in marketdata.work.items() if name not in without]
-                try:
-                    stub = pb_grpc.MarketDataServiceStub(served.channel(SERVICE))
-                    books = book_service_pb2_grpc.OrderBookServiceStub(served.channel(BOOKS))
-                    yield Running(marketdata, served, health, stub, books, bearing(a_token("ROLE_VIEWER")))
-                finally:
-                    failed = [task for task in tasks if task.done()]
-                    for task in tasks:
-                        task.cancel()
-                    await asyncio.gather(*tasks, return_exceptions=True)
-                for task in failed:
-                    task.result()
+            marketdata = build(values, Connections(engine, leases, journal), sources, quarantine, health)
+            served = await stack.enter_async_context(
+                serving(dict(marketdata.services), self.certificates, workload="marketdata")
+            )
+            tasks = [asyncio.ensure_future(work()) for name, work in marketdata.work.items() if name not in without]
+            try:
+                stub = pb_grpc.MarketDataServiceStub(served.channel(SERVICE))
+                books = book_service_pb2_grpc.OrderBookServiceStub(served.channel(BOOKS))
+                yield Running(marketdata, served, health, stub, books, bearing(a_token("ROLE_VIEWER")))
+            finally:
+                failed = [task for task in tasks if task.done()]
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+            for task in failed:
+                task.result()
+
+
+class AbandonedLeases(PostgresLeases):
+    """Leases that are not released: they expire."""
+
+    async def release(self, lease: Lease) -> None:
+        """Nobody comes to do it."""
 
 
 def values_of(candle: candle_pb2.Candle | Candle) -> tuple[Any, ...]:

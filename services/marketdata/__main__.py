@@ -3,18 +3,17 @@
 import asyncio
 from contextlib import AsyncExitStack
 
-from levimesh.marketdata.v1 import book_service_pb2, marketdata_service_pb2
-from services.marketdata.adapters.ccxt_source import open_ccxt_source
-from services.marketdata.bootstrap import build
+from services.marketdata.adapters.leases import PostgresLeases
+from services.marketdata.bootstrap import Connections, build
 from services.marketdata.quality import open_quarantine
 from services.marketdata.settings import MarketDataSettings
+from services.marketdata.sources import open_source
 from services.runtime.audit_outbox import open_audit_log
 from services.runtime.database import open_database
 from services.runtime.journal import open_journal
 from services.runtime.service import open_runtime
 
-_MARKETDATA = marketdata_service_pb2.DESCRIPTOR.services_by_name["MarketDataService"]
-_BOOKS = book_service_pb2.DESCRIPTOR.services_by_name["OrderBookService"]
+_LEASE_CONNECTIONS = 2
 
 
 async def main() -> None:
@@ -22,21 +21,22 @@ async def main() -> None:
     settings = MarketDataSettings()
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(open_database(settings.database_url))
+        own = await stack.enter_async_context(open_database(settings.database_url, pool_size=_LEASE_CONNECTIONS))
         audit = await stack.enter_async_context(open_audit_log(settings.database_url, "marketdata"))
-        quarantine = open_quarantine(engine)
         journal = await stack.enter_async_context(open_journal(settings.redis_url))
-        source = await stack.enter_async_context(
-            open_ccxt_source(settings.first_source(), quarantine, settings.retention())
-        )
+        quarantine = open_quarantine(engine)
+        sources = [
+            await stack.enter_async_context(open_source(source, quarantine, settings.retention()))
+            for source in settings.all_sources()
+        ]
         runtime = await stack.enter_async_context(open_runtime("marketdata", settings, audit))
         await runtime.fetch_keys()
         await runtime.relay_audit()
-        marketdata = build(settings, engine, journal, source, runtime.health)
+        connections = Connections(engine, PostgresLeases(own), journal)
+        marketdata = build(settings, connections, sources, quarantine, runtime.health)
         for name, work in marketdata.work.items():
             runtime.spawn(name, work)
-        runtime.spawn("quarantine", quarantine.run)
-        runtime.spawn("quarantine retention", quarantine.drop_expired)
-        await runtime.serve({_MARKETDATA: marketdata.servicer, _BOOKS: marketdata.books})
+        await runtime.serve(dict(marketdata.services))
 
 
 if __name__ == "__main__":

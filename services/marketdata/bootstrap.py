@@ -5,37 +5,35 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
+from google.protobuf.descriptor import ServiceDescriptor
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.marketdata.adapters.gaps import PostgresGaps
 from services.marketdata.adapters.journal import CANDLES, TRADES, candle_listener, trade_lines, trade_listener
-from services.marketdata.adapters.lines import PostgresLines
-from services.marketdata.adapters.postgres import PostgresStore
-from services.marketdata.adapters.quarantine import PostgresQuarantine
-from services.marketdata.adapters.trade_history import PostgresTradeHistory
-from services.marketdata.adapters.trades import PostgresTrades
+from services.marketdata.adapters.symbol_journal import SYMBOLS, JournalSymbolNews
 from services.marketdata.book_parts import open_books
 from services.marketdata.candles import CandlePublishers, Keeping
 from services.marketdata.catalog import Catalog
+from services.marketdata.catalog_follower import CatalogFollower
 from services.marketdata.domain.forming import FormingCandles
-from services.marketdata.domain.market import Candle, Interval
+from services.marketdata.domain.market import AssetType, Candle, Interval, SourceKind
+from services.marketdata.domain.series import Progress
 from services.marketdata.domain.ticker import TickerBoard
-from services.marketdata.feed import Feed
 from services.marketdata.line_publisher import LinePublisher
 from services.marketdata.live_parts import feed_forming, open_streams
-from services.marketdata.ports.sources import Source
-from services.marketdata.quarantine_recorder import QuarantineMetrics, QuarantineRecorder
-from services.marketdata.servicers.books import OrderBookServicer
-from services.marketdata.servicers.marketdata import MarketDataServicer
-from services.marketdata.servicers.queries import Queries
+from services.marketdata.ports.leases import Leases
+from services.marketdata.quarantine_recorder import QuarantineRecorder
+from services.marketdata.repairs import RepairParts
+from services.marketdata.retention import drop_expired
+from services.marketdata.service_parts import Answering
 from services.marketdata.settings import MarketDataSettings
-from services.marketdata.trade_recorder import TradeRecorder
+from services.marketdata.source_parts import Replica, SourceParts, lead_source
+from services.marketdata.source_settings import IngestSettings
+from services.marketdata.source_work import follow_statuses
+from services.marketdata.sources import OpenRateSource, OpenSource
+from services.marketdata.stores import Stores
 from services.marketdata.trade_writer import TradeWriter
-from services.marketdata.use_cases.candles import GetCandles, GetLocalDays
 from services.marketdata.use_cases.indicators import GetIndicators
 from services.marketdata.use_cases.memory import load_memory
-from services.marketdata.use_cases.prices import GetTicker, GetTickers
-from services.marketdata.use_cases.trades import ListTrades
 from services.runtime.broadcast import Broadcast
 from services.runtime.clock import utc_now
 from services.runtime.database import ping
@@ -46,101 +44,149 @@ Work = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True)
-class MarketData:
-    """The service, ready to run."""
+class Connections:
+    """What a replica is connected to."""
 
-    servicer: MarketDataServicer
-    books: OrderBookServicer
+    engine: AsyncEngine
+    leases: Leases
+    """On connections of their own, so that renewing a lease waits for nobody."""
+    journal: RedisJournal
+
+
+@dataclass(frozen=True)
+class MarketData:
+    """A replica of the service, ready to run."""
+
+    services: Mapping[ServiceDescriptor, object]
     work: Mapping[str, Work]
     """What runs in the background, by name; all of it has to run."""
 
 
 def build(
-    settings: MarketDataSettings, engine: AsyncEngine, journal: RedisJournal, source: Source, health: Health
+    settings: MarketDataSettings,
+    connections: Connections,
+    sources: Sequence[OpenSource | OpenRateSource],
+    quarantine: QuarantineRecorder,
+    health: Health,
 ) -> MarketData:
-    """The service on these connections.
+    """The service on these connections, with ``sources`` that refuse rows into ``quarantine``.
 
-    What is stored is served while the database holds; the parts redis, feed and history only tell what cannot go on.
+    What is stored is served while the database holds; the other parts of the health only tell what cannot go on.
     """
-    store, lines = PostgresStore(engine), PostgresLines(engine)
-    catalog, board = Catalog(), TickerBoard()
-    stored_trades = PostgresTrades(engine)
-    trade_publisher = LinePublisher(trade_lines(stored_trades), journal, lines)
-    quarantine = QuarantineRecorder(PostgresQuarantine(engine), QuarantineMetrics(), timedelta(days=30), utc_now)
-    writer = TradeWriter(stored_trades, trade_publisher)
-    recorder = TradeRecorder(writer, quarantine, source.name)
-    history = PostgresTradeHistory(engine)
-    candle_publishers = CandlePublishers(store, journal, lines)
+    engine, journal = connections.engine, connections.journal
+    stores, catalog, board, news = Stores.on(engine), Catalog(), TickerBoard(), JournalSymbolNews(journal)
+    symbols = CatalogFollower(catalog, stores.symbols, news)
+    trade_publisher = LinePublisher(trade_lines(stores.trades), journal, stores.lines)
+    writer = TradeWriter(stores.trades, trade_publisher)
+    candle_publishers = CandlePublishers(stores.candles, journal, stores.lines)
+    books = open_books(engine, journal, catalog, settings.book_times(), timedelta(days=settings.books_kept_days))
+    repairs = RepairParts(engine, catalog, stores.candles, writer, candle_publishers.offer, utc_now)
+    keeping = _keeping(settings, stores, candle_publishers.offer)
+    replica = Replica(
+        settings.replica, connections.leases, stores, catalog, symbols, writer, keeping, books, quarantine
+    )
+    led = {
+        opened.source.name: lead_source(opened, replica, *repairs.works(opened.source))
+        for opened in sources
+        if isinstance(opened, OpenSource)
+    }
 
-    def added(candles: Sequence[Candle]) -> None:
-        candle_publishers.offer(candles)
-        for candle in candles:
-            board.add_candle(candle)
+    trades, symbol_news = Broadcast(journal, TRADES), Broadcast(journal, SYMBOLS)
+    candles = {interval: Broadcast(journal, topic) for interval, topic in CANDLES.items()}
+    trades.listen(trade_listener(board.add_trade))
+    candles[Interval.ONE_MINUTE].listen(candle_listener(board.add_candle))
+    symbol_news.listen(symbols.hear)
+    forming, get_indicators = FormingCandles(), GetIndicators(catalog, stores.candles)
+    feed_forming(forming, trades, candles)
+    answering = Answering(
+        engine,
+        stores,
+        catalog,
+        board,
+        news,
+        writer,
+        quarantine,
+        repairs,
+        {name: parts.source for name, parts in led.items()},
+        _kinds(sources),
+        {
+            opened.settings.name: opened.settings
+            for opened in sources
+            if isinstance(opened, OpenSource) and isinstance(opened.settings, IngestSettings)
+        },
+        settings.retention(),
+        lambda: _progress(led),
+    )
+    streams = open_streams(catalog, board, forming, get_indicators, trades, candles, (books.broadcast, books.books))
 
-    keeping = Keeping(
-        stored_trades,
-        store,
-        PostgresGaps(engine),
-        added,
+    def names() -> list[str]:
+        return [symbol.symbol for symbol in catalog.all()]
+
+    async def fill_memory() -> None:
+        await load_memory(stores, catalog, board)
+        await symbols.run()
+
+    work: dict[str, Work] = {
+        "memory": fill_memory,
+        "trade publisher": trade_publisher.run,
+        "trade lines": partial(trade_publisher.watch_over, names),
+        **candle_publishers.work(names),
+        "trades broadcast": trades.run,
+        "symbols broadcast": symbol_news.run,
+        **{f"{interval.value} s candles broadcast": broadcast.run for interval, broadcast in candles.items()},
+        **books.work,
+        "quarantine": quarantine.run,
+        "quarantine retention": quarantine.drop_expired,
+        **_retention(settings, stores, _kinds(sources)),
+        **_health(connections, stores, _kinds(sources), health),
+    }
+    for parts in led.values():
+        work |= parts.work
+    return MarketData(answering.services(get_indicators, streams, books.servicer), work)
+
+
+def _keeping(settings: MarketDataSettings, stores: Stores, publish: Callable[[Sequence[Candle]], None]) -> Keeping:
+    return Keeping(
+        stores.trades,
+        stores.candles,
+        stores.gaps,
+        publish,
         {interval: timedelta(days=settings.history_days(interval)) for interval in Interval},
         timedelta(days=settings.trades_kept_days),
         utc_now,
     )
 
-    feed = Feed(
-        source,
-        store,
-        stored_trades,
-        catalog,
-        recorder,
-        lambda symbol: keeping.keeper(source, symbol, recorder.lease, lambda: recorder.is_empty),
-        health.part("feed", gates=False),
-        health.part("history", gates=False),
-        timedelta(seconds=settings.settle_seconds),
-    )
 
-    writer.observers.append(feed.stored)
+def _kinds(sources: Sequence[OpenSource | OpenRateSource]) -> dict[str, tuple[SourceKind, AssetType]]:
+    return {
+        opened.source.name: (
+            opened.source.kind,
+            opened.source.asset_type if isinstance(opened, OpenSource) else AssetType.FX,
+        )
+        for opened in sources
+    }
 
-    async def follow_source() -> None:
-        await load_memory(store, history, catalog, board)
-        await feed.run()
 
-    queries = Queries(
-        catalog,
-        GetCandles(catalog, store),
-        GetLocalDays(catalog, store),
-        ListTrades(catalog, history),
-        GetTicker(catalog, board),
-        GetTickers(catalog, board),
-        feed.progress,
-    )
-    books = open_books(engine, journal, catalog, settings.book_times(), timedelta(days=settings.books_kept_days))
-    trades = Broadcast(journal, TRADES)
-    trades.listen(trade_listener(board.add_trade))
-    candles = {interval: Broadcast(journal, topic) for interval, topic in CANDLES.items()}
-    candles[Interval.ONE_MINUTE].listen(candle_listener(board.add_candle))
-    forming, get_indicators = FormingCandles(), GetIndicators(catalog, store)
-    feed_forming(forming, trades, candles)
-    kept = timedelta(days=settings.trades_kept_days), {interval: settings.kept(interval) for interval in Interval}
-    return MarketData(
-        MarketDataServicer(
-            queries,
-            get_indicators,
-            open_streams(catalog, board, forming, get_indicators, trades, candles, (books.broadcast, books.books)),
-        ),
-        books.servicer,
-        {
-            "feed": follow_source,
-            "trade recorder": recorder.run,
-            "trade publisher": trade_publisher.run,
-            "quarantine": quarantine.run,
-            **candle_publishers.work(lambda: [symbol.symbol for symbol in catalog.all()]),
-            "retention": partial(feed.drop_expired, *kept),
-            "trades broadcast": trades.run,
-            **{f"{interval.value} s candles broadcast": broadcast.run for interval, broadcast in candles.items()},
-            **books.work,
-            "books feed": partial(books.feed_of(source).run, None),
-            "database health": partial(watch, health.part("database"), partial(ping, engine), 1.0),
-            "redis health": partial(watch, health.part("redis", gates=False), journal.ping, 1.0),
-        },
-    )
+def _progress(led: Mapping[str, SourceParts]) -> list[Progress]:
+    return [progress for parts in led.values() for progress in parts.feed.progress()]
+
+
+def _retention(settings: MarketDataSettings, stores: Stores, names: Mapping[str, object]) -> dict[str, Work]:
+    candles_kept = {interval: settings.kept(interval) for interval in Interval}
+    trades_kept = timedelta(days=settings.trades_kept_days)
+    return {
+        "retention": partial(
+            drop_expired, list(names), stores.states, stores.trades, stores.candles, trades_kept, candles_kept
+        )
+    }
+
+
+def _health(connections: Connections, stores: Stores, names: Mapping[str, object], health: Health) -> dict[str, Work]:
+    parts = {
+        name: (health.part(f"feed:{name}", gates=False), health.part(f"history:{name}", gates=False)) for name in names
+    }
+    return {
+        "database health": partial(watch, health.part("database"), partial(ping, connections.engine), 1.0),
+        "redis health": partial(watch, health.part("redis", gates=False), connections.journal.ping, 1.0),
+        "sources health": partial(follow_statuses, stores.states, parts),
+    }

@@ -1,164 +1,244 @@
-"""Follows a source: its symbols, its clock and its trades."""
+"""Follows a source while this replica leads it: its symbols, its clock, its trades and its order books."""
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from services.marketdata.candle_keeper import CandleKeeper
 from services.marketdata.catalog import Catalog
-from services.marketdata.domain.market import Interval, Symbol, Trade
-from services.marketdata.domain.sequence import Step
+from services.marketdata.domain.market import Channel, Symbol, SymbolState, Trade
 from services.marketdata.domain.series import Progress
+from services.marketdata.domain.source_status import SourceState, SourceStatus
+from services.marketdata.live_symbol import LiveSymbol
 from services.marketdata.patience import Patience
-from services.marketdata.ports.sources import Source, SourceUnavailable
-from services.marketdata.ports.store import Store
-from services.marketdata.ports.trades import TradeStore
-from services.marketdata.trade_recorder import RecorderFull, TradeRecorder
-from services.runtime.health import Part
+from services.marketdata.ports.leases import Lease, LeaseLost
+from services.marketdata.ports.source_states import SourceStates
+from services.marketdata.ports.sources import SourceFinished, SourceUnavailable
+from services.marketdata.source_work import tell_status
+from services.marketdata.trade_recorder import TradeRecorder
+from services.marketdata.watched_source import WatchedSource
 
 _log = logging.getLogger(__name__)
 
-_TROUBLED_SECONDS = 10.0
-"""How long after its last failure a connection without trades counts as failed."""
-_RETENTION_SECONDS = 60.0
+_LOOK_SECONDS = 0.5
+"""How often the symbols that are to be followed are looked up."""
+_REPORT_SECONDS = 600.0
+"""How often the source is asked for its markets, whose steps and limits may have changed."""
+_STOP_SECONDS = 2.0
 
 
-class _LiveSymbol:
-    """The live trades of one symbol, and the keeper of its candles."""
+@dataclass(frozen=True)
+class FeedTimes:
+    """What a source may take its time for."""
 
-    def __init__(self, symbol: Symbol, keeper: CandleKeeper) -> None:
-        self.symbol = symbol
-        self.keeper = keeper
-        self._problem: tuple[float, str] | None = None
+    settle: timedelta
+    """How long after the source has told its time everything that happened before that has reached us."""
+    silent_seconds: float
+    """How long it may be silent before it is connected anew."""
 
-    @property
-    def problem(self) -> str | None:
-        """Why its trades do not arrive, if that is known."""
-        if self._problem is None or asyncio.get_running_loop().time() - self._problem[0] > _TROUBLED_SECONDS:
-            return None
-        return self._problem[1]
 
-    def received(self, steps: Sequence[Step]) -> None:
-        """Trades have arrived."""
-        self._problem = None
-        self.keeper.received(steps)
+class Work(Protocol):
+    """Something more that is done while the source is led."""
 
-    def lost(self, why: str) -> None:
-        """The connection was lost."""
-        self._problem = asyncio.get_running_loop().time(), why
-        self.keeper.lost()
+    async def __call__(self, lease: Lease, keepers: Callable[[], Iterable[CandleKeeper]]) -> None:
+        """Do it for ever, for the symbols that are followed at a time. Raises LeaseLost."""
 
 
 class Feed:
-    """One source. ``run`` follows it for ever, through every loss of it; ``part`` says how it is."""
+    """One source. ``lead`` follows it as long as the lease is held, through every loss of the source."""
 
     def __init__(
         self,
-        source: Source,
-        store: Store,
-        trades: TradeStore,
+        source: WatchedSource,
+        put_symbols: Callable[[Sequence[Symbol]], Awaitable[None]],
         catalog: Catalog,
         recorder: TradeRecorder,
-        keeper_of: Callable[[Symbol], CandleKeeper],
-        part: Part,
-        history_part: Part,
-        settle: timedelta,
+        keeper_of: Callable[[Symbol, Lease], CandleKeeper],
+        states: SourceStates,
+        quarantined: Callable[[], int],
+        times: FeedTimes,
+        works: Sequence[Work],
     ) -> None:
+        """``put_symbols`` stores what the source reports of its markets; ``quarantined`` tells its refused rows."""
         self._source = source
-        self._store = store
-        self._trades = trades
+        self._put_symbols = put_symbols
         self._catalog = catalog
         self._recorder = recorder
         self._keeper_of = keeper_of
-        self._part = part
-        self._history_part = history_part
-        self._settle = settle
-        self._symbols: list[_LiveSymbol] = []
-        self._watermark: datetime | None = None
-
-    async def run(self) -> None:
-        """Follow the source."""
-        symbols = await self._find_symbols()
-        await self._store.put_symbols(symbols)
-        self._catalog.add(symbols)
-        self._symbols = [_LiveSymbol(symbol, self._keeper_of(symbol)) for symbol in symbols]
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow_clock())
-            for live in self._symbols:
-                tasks.create_task(self._watch(live))
-                tasks.create_task(live.keeper.run())
+        self._states = states
+        self._quarantined = quarantined
+        self._times = times
+        self._works = works
+        self._symbols: dict[str, tuple[LiveSymbol, asyncio.Task[None]]] = {}
+        self._begin()
 
     def stored(self, symbol: str, trades: Sequence[Trade]) -> None:
         """Trades of a symbol were stored by this replica."""
-        for live in self._symbols:
-            if live.symbol.symbol == symbol:
-                live.keeper.stored(trades)
-
-    async def drop_expired(self, trades_kept: timedelta, candles_kept: Mapping[Interval, timedelta]) -> None:
-        """Drop old partitions for ever, by the source's clock."""
-        while True:
-            if self._watermark is not None:
-                await self._trades.drop_expired(self._watermark - trades_kept)
-                await self._store.drop_expired(self._watermark, candles_kept)
-            await asyncio.sleep(_RETENTION_SECONDS)
+        if symbol in self._symbols:
+            self._symbols[symbol][0].keeper.stored(trades)
 
     def progress(self) -> list[Progress]:
-        """How far the histories are, as far as that is known."""
-        return [progress for live in self._symbols for progress in live.keeper.progress()]
+        """How far the histories are, as far as that is known here."""
+        return [progress for keeper in self._keepers() for progress in keeper.progress()]
 
-    async def _find_symbols(self) -> list[Symbol]:
+    async def lead(self, lease: Lease) -> None:
+        """Follow the source. Raises LeaseLost when another replica leads."""
+        self._begin()
+        self._recorder.lead(lease)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(tell_status(self._states, lease, self._status))
+                tasks.create_task(self._stop_with_lease())
+                tasks.create_task(self._follow(lease, tasks))
+        finally:
+            await self._end()
+
+    def _begin(self) -> None:
+        self._symbols.clear()
+        self._watermark: datetime | None = None
+        self._problem: str | None = None
+        self._finished = False
+        self._reconnects = 0
+        self._quarantined_before = self._quarantined()
+
+    async def _end(self) -> None:
+        """Leave the source as the next leader wants to find it, as far as that is possible in a short time."""
+        with suppress(Exception):
+            async with asyncio.timeout(_STOP_SECONDS):
+                await self._recorder.flushed()
+                for keeper in self._keepers():
+                    await keeper.close()
+
+    async def _stop_with_lease(self) -> None:
+        await self._recorder.lease_lost.wait()
+        raise LeaseLost(f"the lease of {self._source.name} is another replica's")
+
+    async def _follow(self, lease: Lease, tasks: asyncio.TaskGroup) -> None:
+        await self._report_symbols()
+        self._source.heard()
+        tasks.create_task(self._report_often())
+        tasks.create_task(self._follow_clock())
+        if self._source.channels & {Channel.TRADES, Channel.BOOKS}:
+            tasks.create_task(self._watch_silence())
+        for work in self._works:
+            tasks.create_task(_run(work, lease, self._keepers))
+        while True:
+            await self._follow_symbols(lease, tasks)
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _report_symbols(self) -> None:
+        """Store the markets that the settings name, as the source has them."""
         patience = Patience()
         while True:
             try:
-                return await self._source.symbols()
+                await self._put_symbols(await self._source.symbols())
             except SourceUnavailable as error:
-                self._part.failed(str(error))
-                await asyncio.sleep(patience.lost())
+                self._problem = str(error)
+            except Exception:  # noqa: BLE001 - whatever fails is logged and tried again
+                _log.exception("symbols not stored", extra={"source": self._source.name})
+            else:
+                self._problem = None
+                return
+            await asyncio.sleep(patience.lost())
+
+    async def _report_often(self) -> None:
+        while True:
+            await asyncio.sleep(_REPORT_SECONDS)
+            await self._report_symbols()
+
+    async def _follow_symbols(self, lease: Lease, tasks: asyncio.TaskGroup) -> None:
+        """Begin to follow what is to be followed by now, and stop what is not."""
+        wanted = {symbol.symbol: symbol for symbol in self._catalog.all() if self._is_wanted(symbol)}
+        for name, (live, _) in list(self._symbols.items()):
+            symbol = wanted.get(name)
+            if symbol is None or symbol.source_symbol != live.symbol.source_symbol:
+                await self._stop(name)
+            else:
+                live.symbol = symbol
+        for name in wanted.keys() - self._symbols.keys():
+            live = LiveSymbol(wanted[name], self._keeper_of(wanted[name], lease), self._source, self._recorder)
+            self._symbols[name] = live, tasks.create_task(self._run_symbol(live), name=name)
+
+    def _is_wanted(self, symbol: Symbol) -> bool:
+        return symbol.source == self._source.name and symbol.state is SymbolState.ACTIVE
+
+    async def _run_symbol(self, live: LiveSymbol) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(live.keeper.run())
+            if Channel.TRADES in self._source.channels:
+                tasks.create_task(live.watch())
+
+    async def _stop(self, name: str) -> None:
+        live, task = self._symbols.pop(name)
+        task.cancel()
+        await asyncio.wait([task])
+        self._reconnects += live.reconnects
+        with suppress(Exception):
+            await live.keeper.close()
 
     async def _follow_clock(self) -> None:
         patience = Patience()
         while True:
             try:
                 told = await self._source.now()
+                self._problem = None
+            except SourceFinished:
+                self._finished = True
+                return
             except SourceUnavailable as error:
-                self._part.failed(str(error))
+                self._problem = str(error)
                 await asyncio.sleep(patience.lost())
                 continue
             patience.reset()
-            await asyncio.sleep(self._settle.total_seconds())
+            await asyncio.sleep(self._times.settle.total_seconds())
             self._watermark = told
-            for live in self._symbols:
-                live.keeper.tell_time(told)
-            self._report()
+            for keeper in self._keepers():
+                keeper.tell_time(told)
 
-    def _report(self) -> None:
-        keepers = [live.keeper for live in self._symbols]
-        problems = [live.problem for live in self._symbols] + [keeper.problem for keeper in keepers]
-        if problem := next(filter(None, problems), None):
-            self._part.failed(problem)
-        else:
-            self._part.ok()
-        if all(keeper.complete for keeper in keepers):
-            self._history_part.ok()
-        else:
-            self._history_part.failed("history is being fetched; ListBackfills tells how far")
-
-    async def _watch(self, live: _LiveSymbol) -> None:
-        patience = Patience()
+    async def _watch_silence(self) -> None:
         while True:
-            try:
-                steps = await self._source.trades(live.symbol)
-            except SourceUnavailable as error:
-                live.lost(str(error))
-                _log.warning("trades lost", extra={"symbol": live.symbol.symbol, "problem": str(error)})
-                await asyncio.sleep(patience.lost())
+            left = self._times.silent_seconds - self._source.silent_for
+            if left > 0:
+                await asyncio.sleep(left)
                 continue
-            patience.reset()
-            live.received(steps)
-            trades = [step for step in steps if isinstance(step, Trade)]
-            try:
-                self._recorder.add(trades)
-            except RecorderFull as error:
-                live.lost(str(error))
-                await self._recorder.room()
+            _log.warning("source is silent", extra={"source": self._source.name})
+            await self._source.reconnect()
+            for live, _ in self._symbols.values():
+                live.give_up()
+
+    def _keepers(self) -> list[CandleKeeper]:
+        return [live.keeper for live, _ in self._symbols.values()]
+
+    def _status(self) -> SourceStatus:
+        lives, keepers = [live for live, _ in self._symbols.values()], self._keepers()
+        problems = [self._problem, *(live.problem for live in lives), *(keeper.problem for keeper in keepers)]
+        problem = next(filter(None, problems), None)
+        return SourceStatus(
+            self._state(lives, problem),
+            problem or "",
+            self._source.last_message_time,
+            self._source.latency,
+            self._recorder.rows,
+            self._quarantined() - self._quarantined_before,
+            self._reconnects + sum(live.reconnects for live in lives),
+            self._source.circuit_open,
+            self._watermark is not None and all(keeper.complete for keeper in keepers),
+            self._watermark,
+        )
+
+    def _state(self, lives: Sequence[LiveSymbol], problem: str | None) -> SourceState:
+        if self._finished or (lives and all(live.finished for live in lives)):
+            return SourceState.FINISHED
+        if problem is not None:
+            return SourceState.DOWN
+        if self._source.silent_for > self._times.silent_seconds:
+            return SourceState.SILENT
+        return SourceState.CONNECTING if self._watermark is None else SourceState.LIVE
+
+
+async def _run(work: Work, lease: Lease, keepers: Callable[[], Iterable[CandleKeeper]]) -> None:
+    await work(lease, keepers)

@@ -38,7 +38,7 @@ class Leadership:
         replica: str,
         leases: Leases,
         lead: Callable[[Lease], Awaitable[None]],
-        times: LeaseTimes = LeaseTimes(),  # noqa: B008 - it is frozen
+        times: LeaseTimes = LeaseTimes(),
     ) -> None:
         self._source = source
         self._replica = replica

@@ -1,7 +1,11 @@
 """The settings of marketdata."""
 
+import os
 import re
+import secrets
+import socket
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
@@ -10,8 +14,17 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from services.marketdata.book_keeper import BookTimes
 from services.marketdata.domain.market import Interval
 from services.marketdata.domain.rules import Retention
-from services.marketdata.source_settings import ExchangeSettings
+from services.marketdata.source_settings import (
+    ExchangeSettings,
+    SourceSettings,
+    sources_from_file,
+    sources_from_json,
+)
 from services.runtime.settings import ServiceSettings
+
+
+def _name_of_this_process() -> str:
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
 class MarketDataSettings(ServiceSettings):
@@ -31,6 +44,14 @@ class MarketDataSettings(ServiceSettings):
     """Where the exchange is, REST and websocket alike; empty for the exchange's own addresses."""
     symbols: Annotated[tuple[str, ...], NoDecode] = ("BTC-USDT", "ETH-USDT")
     """The markets to follow, separated by commas; empty for all spot markets of a source that has at most 50."""
+
+    sources: Annotated[tuple[SourceSettings, ...], NoDecode] = ()
+    """More sources, as a JSON list: each has a ``kind`` and the settings of that kind, see ``source_settings.py``. If
+    there are any, the source that the four settings above describe is there only if one of these is set."""
+    sources_file: Path | None = None
+    """The same as a YAML or JSON file; its sources come after those of ``sources``."""
+    replica: str = Field(default_factory=_name_of_this_process)
+    """What this replica is called; each has another name. By default its host, its process and a random part."""
 
     book_depth: int = Field(default=20, ge=0, le=1000)
     """How many price levels of each side of the order books are followed when a symbol is first seen; 0 for none."""
@@ -64,6 +85,11 @@ class MarketDataSettings(ServiceSettings):
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
+    @field_validator("sources", mode="before")
+    @classmethod
+    def _read_sources(cls, value: object) -> object:
+        return sources_from_json(value or "[]") if isinstance(value, str) else value
+
     @field_validator("symbols")
     @classmethod
     def _are_pairs(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
@@ -79,6 +105,19 @@ class MarketDataSettings(ServiceSettings):
         if self.candles_1m_kept_days < self.history_1m_days:
             raise ValueError("candles_1m_kept_days must not be less than history_1m_days")
         return self
+
+    @model_validator(mode="after")
+    def _sources_can_be_told_apart(self) -> "MarketDataSettings":
+        names = [source.name for source in self.all_sources()]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"several sources are called {', '.join(twice)}; give each another name")
+        return self
+
+    def all_sources(self) -> tuple[SourceSettings, ...]:
+        """The sources that are followed, the first one first. Raises ValueError when their file cannot be read."""
+        listed = self.sources + (() if self.sources_file is None else sources_from_file(self.sources_file))
+        is_described = not listed or bool(self.model_fields_set & {"source", "exchange", "base_url", "symbols"})
+        return (self.first_source(), *listed) if is_described else listed
 
     def first_source(self) -> ExchangeSettings:
         """The source that ``source``, ``exchange``, ``base_url`` and ``symbols`` describe."""

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 from services.marketdata.domain.market import Channel, Trade
 from services.marketdata.domain.quarantine import Reason, Refused
@@ -15,6 +16,7 @@ from services.marketdata.ports.trades import Stored
 _log = logging.getLogger(__name__)
 
 _BATCH = 5_000
+_STOP_SECONDS = 2.0
 MOST_WAITING = 200_000
 """How many trades wait at most while the store is away."""
 
@@ -49,6 +51,8 @@ class TradeRecorder:
         self._waiting: list[Trade] = []
         self._news = asyncio.Event()
         self._room = asyncio.Event()
+        self._flushed = asyncio.Event()
+        self._flushed.set()
 
     @property
     def is_empty(self) -> bool:
@@ -62,28 +66,42 @@ class TradeRecorder:
 
     def add(self, trades: Sequence[Trade]) -> None:
         """Take in all of ``trades``; never waits. Raises RecorderFull, and has taken none."""
-        if len(self._waiting) + len(trades) > MOST_WAITING:
+        if self._waiting and len(self._waiting) + len(trades) > MOST_WAITING:
             self._room.clear()
             raise RecorderFull(f"trades of {self._source} are not taken: the store is away for too long")
         self._waiting += trades
+        self._flushed.clear()
         self._news.set()
 
     async def room(self) -> None:
         """Wait, after RecorderFull, until trades are taken again."""
         await self._room.wait()
 
+    async def flushed(self) -> None:
+        """Wait until all that was taken is stored."""
+        await self._flushed.wait()
+
     async def run(self) -> None:
-        """Write for ever."""
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            while self._waiting:
-                batch = self._waiting[:_BATCH]
-                await self._record(batch)
-                # Only now, so that a batch whose writing was interrupted is written again.
-                del self._waiting[: len(batch)]
-                if len(self._waiting) < MOST_WAITING // 2:
-                    self._room.set()
+        """Write for ever; when cancelled, write what waits, if the store takes it at once."""
+        try:
+            while True:
+                await self._news.wait()
+                self._news.clear()
+                await self._write_all()
+        finally:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_STOP_SECONDS):
+                    await self._write_all()
+
+    async def _write_all(self) -> None:
+        while self._waiting:
+            batch = self._waiting[:_BATCH]
+            await self._record(batch)
+            # Only now, so that a batch whose writing was interrupted is written again.
+            del self._waiting[: len(batch)]
+            if len(self._waiting) < MOST_WAITING // 2:
+                self._room.set()
+        self._flushed.set()
 
     async def _record(self, batch: list[Trade]) -> None:
         patience = Patience()

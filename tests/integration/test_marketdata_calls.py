@@ -44,7 +44,7 @@ async def test_symbols_candles_and_tickers_can_be_read_and_tickers_outlive_a_res
             await service.has_traded(BTC, world.exchange)
             ticker = await service.ticker(BTC)
 
-        async with world.marketdata(without=["trade recorder"]) as service:
+        async with world.marketdata(without=["simex trade recorder"]) as service:
             await service.has_history()
             again = await service.ticker(BTC)
     assert decimals.from_pb(ticker.last_price) > 0
@@ -123,7 +123,7 @@ async def test_wrong_requests_are_refused_with_the_reason(world: World) -> None:
 
 
 async def test_a_symbol_that_has_not_traded_has_no_ticker(world: World) -> None:
-    async with world.exchange.running(), world.marketdata(without=["trade recorder"]) as service:
+    async with world.exchange.running(), world.marketdata(without=["simex trade recorder"]) as service:
         await service.has_history()
         assert await refusal_of(service.ticker(BTC)) == (
             grpc.StatusCode.FAILED_PRECONDITION,
@@ -145,7 +145,7 @@ async def test_a_market_that_the_exchange_does_not_have_is_named_by_the_health(w
     async with world.exchange.running(), world.marketdata(symbols=("XRP-USDT",)) as service:
 
         async def is_named() -> bool:
-            return "no spot market XRP-USDT; correct MARKETDATA_SYMBOLS" in service.health.problems["feed"]
+            return "no spot market XRP-USDT; correct MARKETDATA_SYMBOLS" in service.health.problems["feed:simex"]
 
         await until(is_named)
 

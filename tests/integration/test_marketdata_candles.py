@@ -93,15 +93,15 @@ async def test_an_exchange_that_went_away_is_found_again_and_no_candle_is_wrong(
     async with world.marketdata() as service:
         async with world.exchange.running():
             await service.has_history()
-            await service.becomes("feed", holds=True)
+            await service.becomes("feed:simex", holds=True)
             await world.exchange.goes_on_for(90)
-        await service.becomes("feed", holds=False)
-        assert "check that it runs" in service.health.problems["feed"]
+        await service.becomes("feed:simex", holds=False)
+        assert "check that it runs" in service.health.problems["feed:simex"]
         world.exchange.clock.advance(130)
         async with world.exchange.running():
             await service.has_traded(BTC, world.exchange)
             await service.has_traded(ETH, world.exchange)
-            await service.becomes("feed", holds=True)
+            await service.becomes("feed:simex", holds=True)
             await world.exchange.goes_on_for(2 * 60)
             candles = await assert_exact(world, service, 15)
     assert candles[-1].origin == candle_pb2.CANDLE_ORIGIN_TRADES

@@ -10,18 +10,22 @@ from services.marketdata.ports.source_states import Led
 
 _PUT = """
 INSERT INTO marketdata.source_states
-    (source, state, problem, last_message_time, latency, row_count, quarantined, reconnects, circuit_open)
+    (source, state, problem, last_message_time, latency, row_count, quarantined, reconnects, circuit_open,
+     has_history, source_time)
 VALUES
-    (:source, :state, :problem, :last_message_time, :latency, :row_count, :quarantined, :reconnects, :circuit_open)
+    (:source, :state, :problem, :last_message_time, :latency, :row_count, :quarantined, :reconnects, :circuit_open,
+     :has_history, :source_time)
 ON CONFLICT (source) DO UPDATE SET
     state = excluded.state, problem = excluded.problem, last_message_time = excluded.last_message_time,
     latency = excluded.latency, row_count = excluded.row_count, quarantined = excluded.quarantined,
-    reconnects = excluded.reconnects, circuit_open = excluded.circuit_open
+    reconnects = excluded.reconnects, circuit_open = excluded.circuit_open, has_history = excluded.has_history,
+    source_time = coalesce(excluded.source_time, source_states.source_time)
 """
 
 _ALL = """
 SELECT source, CASE WHEN expires_at > clock_timestamp() THEN holder ELSE '' END,
-       state, problem, last_message_time, latency, row_count, quarantined, reconnects, circuit_open
+       state, problem, last_message_time, latency, row_count, quarantined, reconnects, circuit_open,
+       has_history, source_time
 FROM marketdata.leases LEFT JOIN marketdata.source_states USING (source)
 """
 
@@ -43,6 +47,8 @@ class PostgresSourceStates:
             "quarantined": status.quarantined,
             "reconnects": status.reconnects,
             "circuit_open": status.circuit_open,
+            "has_history": status.has_history,
+            "source_time": status.source_time,
         }
         async with self._engine.begin() as connection:
             await leases.require(connection, lease)

@@ -29,3 +29,7 @@ class SourceStatus:
     quarantined: int = 0
     reconnects: int = 0
     circuit_open: bool = False
+    has_history: bool = True
+    """Whether all history that is wanted, and that the source has, was fetched."""
+    source_time: datetime | None = None
+    """What the source's own clock has passed for sure."""

@@ -22,7 +22,7 @@ class Stored:
 
 
 class TradeStore(Protocol):
-    """The trades of all symbols. The trades of a symbol are numbered 1, 2, 3 … in the order in which they are stored."""
+    """The trades of all symbols. The trades of a symbol are numbered 1, 2, 3 … as they are stored."""
 
     async def add(self, trades: Sequence[Trade], lease: Lease | None) -> Stored:
         """Store trades, all or none; their sequences are decided here.

@@ -9,7 +9,9 @@ from levimesh.marketdata.v1 import quality_service_pb2_grpc as pb_grpc
 from services.marketdata import quarantine_converters as convert_rows
 from services.marketdata.servicers.quality_reports import QualityReports
 from services.marketdata.servicers.repairs import Repairs
+from services.marketdata.source_converters import source_to_pb
 from services.marketdata.use_cases.quarantine import ListQuarantinedRows, ReplayQuarantinedRows
+from services.marketdata.use_cases.sources import ListSources
 from services.runtime.pagination import decode_number, encode_page_token
 
 _DEFAULT_PAGE_SIZE = 100
@@ -22,18 +24,20 @@ class DataQualityServicer(pb_grpc.DataQualityServiceServicer):
 
     def __init__(
         self,
+        list_sources: ListSources,
         list_rows: ListQuarantinedRows,
         replay_rows: ReplayQuarantinedRows,
         reports: QualityReports,
         repairs: Repairs,
     ) -> None:
+        self._list_sources = list_sources
         self._list_rows = list_rows
         self._replay_rows = replay_rows
         self._reports = reports
         self._repairs = repairs
 
     async def ListSources(self, request: pb.ListSourcesRequest, context: Context) -> pb.ListSourcesResponse:
-        raise NotImplementedError
+        return pb.ListSourcesResponse(sources=map(source_to_pb, await self._list_sources()))
 
     async def ListGaps(self, request: pb.ListGapsRequest, context: Context) -> pb.ListGapsResponse:
         return await self._repairs.list_gaps(request)

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from services.marketdata.catalog import Catalog
 from services.marketdata.domain.days import LONGEST_DAY, LocalDay
 from services.marketdata.domain.market import Candle, Interval
-from services.marketdata.ports.store import Store
+from services.marketdata.ports.candles import CandleStore
 from services.runtime.errors import FieldViolations
 
 
@@ -30,7 +30,7 @@ class DayPage:
 class GetCandles:
     """Read stored candles by time, or the newest ones where no span of time is given."""
 
-    def __init__(self, catalog: Catalog, store: Store) -> None:
+    def __init__(self, catalog: Catalog, store: CandleStore) -> None:
         self._catalog = catalog
         self._store = store
 
@@ -47,7 +47,7 @@ class GetCandles:
 class GetLocalDays:
     """Sum up the days of a time zone from stored hourly candles; a day of which one is missing is left out."""
 
-    def __init__(self, catalog: Catalog, store: Store) -> None:
+    def __init__(self, catalog: Catalog, store: CandleStore) -> None:
         self._catalog = catalog
         self._store = store
 

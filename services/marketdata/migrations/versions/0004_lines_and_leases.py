@@ -27,7 +27,9 @@ _STATEMENTS = (
         row_count         bigint NOT NULL,
         quarantined       bigint NOT NULL,
         reconnects        bigint NOT NULL,
-        circuit_open      boolean NOT NULL
+        circuit_open      boolean NOT NULL,
+        has_history       boolean NOT NULL,
+        source_time       timestamptz
     ) WITH (fillfactor = 50)
     """,
     """

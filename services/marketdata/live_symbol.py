@@ -1,0 +1,78 @@
+"""The live trades of one symbol."""
+
+import asyncio
+import logging
+
+from services.marketdata.candle_keeper import CandleKeeper
+from services.marketdata.domain.market import Symbol, Trade
+from services.marketdata.patience import Patience
+from services.marketdata.ports.sources import Source, SourceFinished, SourceUnavailable
+from services.marketdata.trade_recorder import RecorderFull, TradeRecorder
+
+_log = logging.getLogger(__name__)
+
+_TROUBLED_SECONDS = 10.0
+"""How long after its last failure a connection without trades counts as failed."""
+
+
+class LiveSymbol:
+    """Takes the trades of one symbol from its source to the recorder, through every loss of the connection."""
+
+    def __init__(self, symbol: Symbol, keeper: CandleKeeper, source: Source, recorder: TradeRecorder) -> None:
+        self.symbol = symbol
+        self.keeper = keeper
+        self.finished = False
+        """Whether the source will never have another trade of it."""
+        self.reconnects = 0
+        self._source = source
+        self._recorder = recorder
+        self._problem: tuple[float, str] | None = None
+        self._waiting: asyncio.Timeout | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """Why its trades do not arrive, if that is known."""
+        if self._problem is None or asyncio.get_running_loop().time() - self._problem[0] > _TROUBLED_SECONDS:
+            return None
+        return self._problem[1]
+
+    async def watch(self) -> None:
+        """Take trades until the source has no more of them."""
+        patience = Patience()
+        while True:
+            try:
+                await self._take()
+                patience.reset()
+            except SourceFinished:
+                self.finished = True
+                return
+            except RecorderFull as error:
+                self._lost(str(error))
+                await self._recorder.room()
+            except SourceUnavailable as error:
+                self._lost(str(error))
+                await asyncio.sleep(patience.lost())
+
+    def give_up(self) -> None:
+        """Wait no longer for what was asked of the source, but ask it anew."""
+        if self._waiting is not None and not self._waiting.expired():
+            self._waiting.reschedule(asyncio.get_running_loop().time())
+
+    async def _take(self) -> None:
+        try:
+            async with asyncio.timeout(None) as self._waiting:
+                steps = await self._source.trades(self.symbol)
+        except TimeoutError as error:
+            raise SourceUnavailable(f"{self._source.name} was silent for too long; it is connected anew") from error
+        finally:
+            self._waiting = None
+        self._recorder.add([step for step in steps if isinstance(step, Trade)])
+        if self._problem is not None:
+            self.reconnects += 1
+            self._problem = None
+        self.keeper.received(steps)
+
+    def _lost(self, why: str) -> None:
+        self._problem = asyncio.get_running_loop().time(), why
+        self.keeper.lost()
+        _log.warning("trades lost", extra={"symbol": self.symbol.symbol, "problem": why})
