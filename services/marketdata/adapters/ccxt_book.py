@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from services.marketdata.adapters.ccxt_time import from_milliseconds
+from services.marketdata.adapters.milliseconds import from_milliseconds
 from services.marketdata.domain.book import BookChange, BookDelta, BookSnapshot, Level
 
 Side = dict[Any, Any]

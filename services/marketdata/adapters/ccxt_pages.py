@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from services.marketdata.adapters.ccxt_time import to_milliseconds
+from services.marketdata.adapters.milliseconds import to_milliseconds
 from services.marketdata.domain.market import Trade
 
 Rows = list[dict[str, Any]]

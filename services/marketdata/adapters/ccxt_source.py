@@ -15,8 +15,8 @@ import ccxt.pro
 from services.marketdata.adapters.ccxt_book import BookDifferences
 from services.marketdata.adapters.ccxt_exchanges import PRESETS, Preset, new_exchange
 from services.marketdata.adapters.ccxt_pages import following, with_ids
-from services.marketdata.adapters.ccxt_time import from_milliseconds, to_milliseconds
 from services.marketdata.adapters.inspection import Inspection
+from services.marketdata.adapters.milliseconds import from_milliseconds, to_milliseconds
 from services.marketdata.domain.book import BookChange
 from services.marketdata.domain.market import (
     AssetType,

@@ -1,4 +1,4 @@
-"""Points in time as ccxt counts them."""
+"""Points in time as exchanges and files count them."""
 
 from datetime import UTC, datetime, timedelta
 
