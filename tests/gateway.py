@@ -183,7 +183,20 @@ def _recorder(method: MethodDescriptor, calls: Calls, implementation: Callable[.
             async for response in implementation(request):
                 yield response
 
+    if method.client_streaming:
+        return _of_each(stream)
     return stream if method.server_streaming else unary
+
+
+def _of_each(stream: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
+    """Answers each request of a stream as ``stream`` answers one."""
+
+    async def answers(servicer: object, requests: AsyncIterator[Message], context: Any) -> AsyncIterator[Any]:
+        async for request in requests:
+            async for response in stream(servicer, request, context):
+                yield response
+
+    return answers
 
 
 async def _get_jwks(_: Message) -> auth_service_pb2.GetJwksResponse:

@@ -1,5 +1,6 @@
 """Real servers and channels over mTLS on free ports, and the users' tokens for them."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -158,3 +159,14 @@ def error_info(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo:
     """The ErrorInfo of ``error``; an empty one if it has none."""
     found: error_details_pb2.ErrorInfo = details_of(error, error_details_pb2.ErrorInfo)
     return found or error_details_pb2.ErrorInfo()
+
+
+async def ending_of(call: Any) -> tuple[grpc.StatusCode, str]:
+    """Status and reason with which a stream ends, whatever comes before."""
+    try:
+        async with asyncio.timeout(10):
+            while await call.read() is not grpc.aio.EOF:
+                pass
+    except grpc.aio.AioRpcError as error:
+        return error.code(), error_info(error).reason
+    return grpc.StatusCode.OK, ""

@@ -1,6 +1,5 @@
 """Many instruments in one stream, over mTLS, on a real journal."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from tests.live import (
     a_trade,
 )
 from tests.marketdata import until
-from tests.mesh import error_info
+from tests.mesh import ending_of, error_info
 
 CONFLATE, DISCONNECT = streaming_pb2.SLOW_READER_CONFLATE, streaming_pb2.SLOW_READER_DISCONNECT
 SMA = indicator_pb2.Indicator(kind=indicator_pb2.INDICATOR_KIND_SMA, period=3)
@@ -74,17 +73,6 @@ def subscribe(*instruments: stream_pb2.Instrument, request_id: str = "", **optio
 
 def unsubscribe(*instruments: stream_pb2.Instrument) -> pb.MarketDataStreamRequest:
     return pb.MarketDataStreamRequest(unsubscribe=pb.Unsubscribe(instruments=instruments))
-
-
-async def refusal_of(call: Any) -> tuple[grpc.StatusCode, str]:
-    """How a stream ends, whatever comes before."""
-    try:
-        async with asyncio.timeout(10):
-            while await call.read() is not grpc.aio.EOF:
-                pass
-    except grpc.aio.AioRpcError as error:
-        return error.code(), error_info(error).reason
-    return grpc.StatusCode.OK, ""
 
 
 async def test_every_instrument_of_a_request_gets_its_own_result(world: LiveWorld) -> None:
@@ -352,7 +340,7 @@ async def test_a_reader_that_takes_nothing_is_cut_and_told_so_when_it_reads_on(w
 
         # The handler ends though nobody reads.
         await until(is_over)
-        assert await refusal_of(stalled.call) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "ERROR_REASON_SLOW_READER")
+        assert await ending_of(stalled.call) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "ERROR_REASON_SLOW_READER")
 
 
 async def fill(world: LiveWorld, replica: Replica) -> int:
@@ -400,7 +388,7 @@ async def test_a_later_request_that_breaks_a_rule_ends_the_stream(
         end = (await stream.next()).end
         assert end.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
         assert field in end.message
-        assert await refusal_of(stream.call) == (grpc.StatusCode.INVALID_ARGUMENT, "ERROR_REASON_FIELD_VIOLATION")
+        assert await ending_of(stream.call) == (grpc.StatusCode.INVALID_ARGUMENT, "ERROR_REASON_FIELD_VIOLATION")
 
 
 async def test_a_stream_without_requests_beats_at_the_interval_that_was_asked_for_last(world: LiveWorld) -> None:

@@ -19,7 +19,7 @@ from services.runtime.identity import (
     TokenMissing,
     authorize,
 )
-from services.runtime.policy import Policy, PolicyError, RateLimit, policies
+from services.runtime.policy import Policy, PolicyError, RateLimit, StreamLimit, policies
 from services.runtime.tokens import TokenVerifier
 from tests.mesh import AUDIENCE, ISSUER, a_token, public_keys
 
@@ -42,6 +42,13 @@ FOR_USERS: dict[str, object] = {
     "callers": ["gateway"],
     "deadline": {"seconds": 1},
 }
+LIMITED: dict[str, object] = {
+    "idempotency": 1,
+    "roles": [1],
+    "callers": ["gateway"],
+    "rate_limit": {"calls": 1, "per": {"seconds": 1}},
+}
+"""Of a stream for users, but for its limit."""
 
 
 def a_verifier() -> TokenVerifier:
@@ -51,13 +58,16 @@ def a_verifier() -> TokenVerifier:
 
 
 def a_service(
-    policy: policy_pb2.MethodPolicy | None, of_service: policy_pb2.ServicePolicy | None = None
+    policy: policy_pb2.MethodPolicy | None,
+    of_service: policy_pb2.ServicePolicy | None = None,
+    *,
+    streams: bool = False,
 ) -> ServiceDescriptor:
-    """A service with one unary method that has ``policy``."""
+    """A service with one method that has ``policy``, unary unless it ``streams``."""
     file = descriptor_pb2.FileDescriptorProto(name="a.proto", package="a", syntax="proto3")
     file.message_type.add(name="Nothing")
     service = file.service.add(name="Service")
-    method = service.method.add(name="Do", input_type=".a.Nothing", output_type=".a.Nothing")
+    method = service.method.add(name="Do", input_type=".a.Nothing", output_type=".a.Nothing", server_streaming=streams)
     if of_service is not None:
         service.options.Extensions[policy_pb2.service].CopyFrom(of_service)
     if policy is not None:
@@ -115,6 +125,33 @@ def test_a_method_without_a_sound_policy_is_named(policy: dict[str, object] | No
     service = a_service(None if policy is None else policy_pb2.MethodPolicy(**policy))  # type: ignore[arg-type] # wide
     with pytest.raises(PolicyError, match=rf"a\.Service\.Do: .*{problem}"):
         policies(service)
+
+
+@pytest.mark.parametrize(
+    ("policy", "streams", "problem"),
+    [
+        ({**LIMITED}, True, "can be reached by users and has no stream_limit"),
+        ({**LIMITED, "stream_limit": {"instruments": 7}}, True, "can be reached by users and has no stream_limit"),
+        ({**LIMITED, "deadline": {"seconds": 1}, "stream_limit": {"streams": 1}}, False, "has a stream_limit"),
+        ({**LIMITED, "stream_limit": {"streams": 1}, "audit": True}, True, "asks for audit"),
+    ],
+)
+def test_a_stream_without_a_sound_policy_is_named(policy: dict[str, object], streams: bool, problem: str) -> None:
+    service = a_service(policy_pb2.MethodPolicy(**policy), streams=streams)  # type: ignore[arg-type] # wide
+    with pytest.raises(PolicyError, match=rf"a\.Service\.Do: .*{problem}"):
+        policies(service)
+
+
+def test_callers_of_the_tier_elevated_may_have_ten_times_as_many_streams() -> None:
+    limited = policy_pb2.MethodPolicy(**LIMITED, stream_limit={"streams": 3, "instruments": 5})  # type: ignore[arg-type] # wide
+    limit = policies(a_service(limited, streams=True))["/a.Service/Do"].stream_limit
+    assert limit == StreamLimit(3, 5)
+    assert limit.elevated == 30
+
+
+def test_a_stream_that_no_user_reaches_needs_no_limit() -> None:
+    alone = policy_pb2.MethodPolicy(idempotency=policy_pb2.IDEMPOTENCY_READ_ONLY, service_callers=["stack"])
+    assert policies(a_service(alone, streams=True))["/a.Service/Do"].stream_limit is None
 
 
 def test_a_method_has_the_rate_limit_of_its_service_unless_it_has_its_own() -> None:

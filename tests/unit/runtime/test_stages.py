@@ -19,7 +19,7 @@ from services.runtime.errors import NotFound
 from services.runtime.identity import Caller, current_caller
 from services.runtime.policy import PolicyError
 from services.runtime.server import build_server
-from tests.mesh import Served, a_token, bearing, details_of, error_info, files_of, serving
+from tests.mesh import Served, a_token, bearing, details_of, ending_of, error_info, files_of, serving
 
 SERVICE = pb.DESCRIPTOR.services_by_name["MarketDataService"]
 A_REQUEST = pb.GetTickerRequest(symbol="BTC-USDT@simex")
@@ -280,6 +280,25 @@ async def test_a_stream_that_its_reader_leaves_is_ended(stub: Any, market: Marke
     call.cancel()
     async with asyncio.timeout(5):
         await market.cancelled.wait()
+
+
+async def test_each_request_of_a_stream_keeps_the_rules_of_the_contract(stub: Any, market: Market) -> None:
+    call = stub.MarketDataStream(metadata=TRADER)
+    sound = pb.MarketDataStreamRequest(request_id="1", list_subscriptions=pb.ListSubscriptions())
+    await call.write(sound)
+    assert (await call.read()).results.request_id == "1"
+    await call.write(pb.MarketDataStreamRequest(request_id="2"))
+    assert (await call.read()).end.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
+    assert await ending_of(call) == (grpc.StatusCode.INVALID_ARGUMENT, "ERROR_REASON_FIELD_VIOLATION")
+    assert market.asked == [sound]
+
+
+async def test_a_stream_of_requests_is_let_in_before_anything_is_read_of_it(stub: Any, market: Market) -> None:
+    assert await ending_of(stub.MarketDataStream()) == (
+        grpc.StatusCode.UNAUTHENTICATED,
+        "ERROR_REASON_TOKEN_MISSING",
+    )
+    assert market.asked == []
 
 
 async def test_health_holds_only_while_every_part_does(served: Served) -> None:
