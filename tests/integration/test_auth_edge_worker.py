@@ -119,7 +119,8 @@ async def test_it_makes_no_signing_keys_and_waits_until_there_is_one(
 
     async def serve_once() -> None:
         async with a_worker(url, redis_url, certificates, audit) as (served, _):
-            assert (await counter(served).ShouldRateLimit(a_call())).overall_code == rls_pb2.RateLimitResponse.OK
+            edge = external_auth_pb2_grpc.AuthorizationStub(served.channel(contracts.AUTHORIZATION))
+            assert Checked(await edge.Check(a_check("lm_nobody_knows"))).refusal == (401, "API_KEY_INVALID")
 
     worker = asyncio.create_task(serve_once())
     async with open_database(auth_settings(url).database_url) as engine, engine.connect() as connection:
@@ -156,8 +157,8 @@ async def test_the_process_serves_until_it_is_told_to_stop(
             *(sys.executable, "-m", "services.auth.edge_worker"), env={**os.environ, **environment}
         )
         try:
-            stub: Any = rls_pb2_grpc.RateLimitServiceStub(channel)
-            answer = await stub.ShouldRateLimit(a_call(), wait_for_ready=True, timeout=WITHIN)
+            stub: Any = external_auth_pb2_grpc.AuthorizationStub(channel)
+            answer = await stub.Check(a_check("lm_nobody_knows"), wait_for_ready=True, timeout=WITHIN)
             process.send_signal(signal.SIGTERM)
             async with asyncio.timeout(WITHIN):
                 await process.wait()
@@ -165,5 +166,5 @@ async def test_the_process_serves_until_it_is_told_to_stop(
             if process.returncode is None:
                 process.kill()
 
-    assert answer.overall_code == rls_pb2.RateLimitResponse.OK
+    assert Checked(answer).refusal == (401, "API_KEY_INVALID")
     assert process.returncode == 0
