@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 
@@ -295,14 +295,35 @@ async def test_after_a_restart_the_line_of_the_book_goes_on(world: World) -> Non
     assert len(await published(world)) > before + 1
 
 
-async def test_a_replica_that_does_not_lead_has_the_same_book_and_starts_with_it(world: World) -> None:
-    follows = ("simex feed",)
-    async with world.marketdata() as leader, world.marketdata(without=follows) as early:
-        await is_available(leader, world.exchange)
-        async with world.marketdata(without=follows) as late:
+async def test_every_replica_has_the_same_book_also_one_that_starts_late(world: World) -> None:
+    async with world.marketdata() as first, world.marketdata() as early:
+        await is_available(first, world.exchange)
+        async with world.marketdata() as late:
             await is_available(early, world.exchange)
             await is_available(late, world.exchange)
-            for service in (leader, early, late):
+            for service in (first, early, late):
                 await becomes_that_of(service, world.exchange)
-            books = [await book_of(service) for service in (leader, early, late)]
+            books = [await book_of(service) for service in (first, early, late)]
             assert books[0] == books[1] == books[2]
+
+
+async def test_when_the_replica_that_leads_dies_another_one_keeps_the_book(world: World) -> None:
+    async with AsyncExitStack() as life:
+        dies = await life.enter_async_context(world.marketdata(abandoned=True))
+        await is_available(dies, world.exchange)
+        async with world.marketdata() as stays:
+            await is_available(stays, world.exchange)
+            before = (await becomes_that_of(stays, world.exchange)).update_id
+            await life.aclose()
+
+            async def has_gone_on() -> bool:
+                await world.exchange.goes_on_for(1, 1)
+                try:
+                    return (await book_of(stays)).update_id > before
+                except grpc.aio.AioRpcError:
+                    return False
+
+            await until(has_gone_on)
+            await becomes_that_of(stays, world.exchange)
+    # Its line has no hole, whoever told it.
+    assert len(await published(world)) > 2
