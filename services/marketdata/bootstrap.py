@@ -33,7 +33,7 @@ from services.marketdata.sources import OpenRateSource, OpenSource
 from services.marketdata.stores import Stores
 from services.marketdata.trade_writer import TradeWriter
 from services.marketdata.use_cases.indicators import GetIndicators
-from services.marketdata.use_cases.memory import load_memory
+from services.marketdata.use_cases.memory import Memory
 from services.runtime.broadcast import Broadcast
 from services.runtime.clock import utc_now
 from services.runtime.database import ping
@@ -80,8 +80,15 @@ def build(
     writer = TradeWriter(stores.trades, trade_publisher)
     candle_publishers = CandlePublishers(stores.candles, journal, stores.lines)
     books = open_books(engine, journal, catalog, settings.book_times(), timedelta(days=settings.books_kept_days))
-    repairs = RepairParts(engine, catalog, stores.candles, writer, candle_publishers.offer, utc_now)
-    keeping = _keeping(settings, stores, candle_publishers.offer)
+
+    def added(candles: Sequence[Candle]) -> None:
+        candle_publishers.offer(candles)
+        for candle in candles:
+            board.add_candle(candle)
+
+    memory = Memory(stores, catalog, board)
+    repairs = RepairParts(engine, catalog, stores.candles, writer, added, utc_now)
+    keeping = _keeping(settings, stores, added)
     replica = Replica(
         settings.replica, connections.leases, stores, catalog, symbols, writer, keeping, books, quarantine
     )
@@ -122,12 +129,13 @@ def build(
     def names() -> list[str]:
         return [symbol.symbol for symbol in catalog.all()]
 
-    async def fill_memory() -> None:
-        await load_memory(stores, catalog, board)
+    async def follow_symbols() -> None:
+        await memory.load()
         await symbols.run()
 
     work: dict[str, Work] = {
-        "memory": fill_memory,
+        "symbols": follow_symbols,
+        "memory": memory.run,
         "trade publisher": trade_publisher.run,
         "trade lines": partial(trade_publisher.watch_over, names),
         **candle_publishers.work(names),

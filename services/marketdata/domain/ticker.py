@@ -43,14 +43,17 @@ class TickerBoard:
             self._trades[trade.symbol] = trade
 
     def add_candle(self, candle: Candle) -> None:
-        """Take in a stored candle: the next one, or another version of one before."""
+        """Take in a stored candle: the next one, another version of one before, or one from before them."""
         if candle.interval is not Interval.ONE_MINUTE:
             return
         minutes = self._minutes.setdefault(candle.symbol, {})
         newest = next(reversed(minutes), candle.open_time)
-        if candle.open_time < newest and candle.open_time not in minutes:
+        if candle.open_time <= newest - _DAY:
             return
+        is_before = candle.open_time < newest and candle.open_time not in minutes
         minutes[candle.open_time] = candle
+        if is_before:
+            self._minutes[candle.symbol] = minutes = dict(sorted(minutes.items()))
         while (oldest := next(iter(minutes))) <= max(newest, candle.open_time) - _DAY:
             del minutes[oldest]
         self._days.pop(candle.symbol, None)

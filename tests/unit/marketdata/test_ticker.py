@@ -50,8 +50,10 @@ def test_another_version_of_a_minute_replaces_it() -> None:
     assert day_of(board) == Day(Decimal(100), Decimal(120), Decimal(100), Decimal(7))
 
 
-def test_a_minute_that_is_older_than_all_others_changes_nothing() -> None:
+def test_history_that_is_read_after_the_newest_minutes_belongs_to_the_day_too_but_nothing_older() -> None:
     board = a_board()
     board.add_candle(a_candle(5))
     board.add_candle(a_candle(2, ("1", "1", "1", "1")))
-    assert day_of(board) == Day(Decimal(100), Decimal(100), Decimal(100), Decimal(1))
+    board.add_candle(a_candle(3))
+    board.add_candle(a_candle(5 - 24 * 60, ("500", "500", "500", "500")))
+    assert day_of(board) == Day(Decimal(1), Decimal(100), Decimal(1), Decimal(3))
