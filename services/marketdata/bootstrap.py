@@ -161,7 +161,6 @@ def _keeping(settings: MarketDataSettings, stores: Stores, publish: Callable[[Se
         publish,
         {interval: timedelta(days=settings.history_days(interval)) for interval in Interval},
         timedelta(days=settings.trades_kept_days),
-        utc_now,
     )
 
 

@@ -19,7 +19,6 @@ from services.marketdata.ports.leases import Lease, LeaseLost
 from services.marketdata.ports.sources import Source
 from services.marketdata.ports.trades import TradeStore
 from services.marketdata.series_keeper import SeriesKeeper
-from services.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +46,6 @@ class CandleKeeper:
         lease: Lease | None,
         publish: Callable[[Sequence[Candle]], None],
         is_stored: Callable[[], bool],
-        now: Clock,
         *,
         kept: timedelta,
         is_followed: bool = True,
@@ -65,7 +63,6 @@ class CandleKeeper:
         self._gaps = gaps
         self._lease = lease
         self._is_stored = is_stored
-        self._now = now
         self._kept = kept
         self._is_followed = is_followed
         self.series = [
@@ -76,8 +73,8 @@ class CandleKeeper:
         self._sequence = TradeSequence()
         self._finder = GapFinder()
         self._events: deque[Trade | Moment | Gap] = deque()
-        self._breaks: deque[datetime] = deque([now()] if is_followed else [])
-        """When, by our clock, trades may have been missed."""
+        self._breaks: deque[set[str]] = deque([set()] if is_followed else [])
+        """The ids of the trades that came after each Break, up to the next one; it comes before the first of them."""
         self._connected = not is_followed
         self._position = 0
         self._found: list[Gap] = []
@@ -103,14 +100,16 @@ class CandleKeeper:
     def received(self, steps: Sequence[Step]) -> None:
         """Trades have come from the source, and will be stored."""
         self._connected = True
-        if any(isinstance(step, Break) for step in steps):
-            times = [step.receive_time for step in steps if isinstance(step, Trade)]
-            self._breaks += [*times[:1], self._now()]
+        for step in steps:
+            if isinstance(step, Break):
+                self._breaks.append(set())
+            elif self._breaks:
+                self._breaks[-1].add(step.trade_id)
 
     def lost(self) -> None:
         """The connection was lost, or trades could not be taken."""
         self._connected = False
-        self._breaks.append(self._now())
+        self._breaks.append(set())
 
     def stored(self, trades: Sequence[Trade]) -> None:
         """Trades were stored, in the order of their sequences; those that are not told are read from the store."""
@@ -219,7 +218,7 @@ class CandleKeeper:
                 for builder, series in self._builders:
                     series.offer(builder.add_late(trade))
             return
-        while self._breaks and self._breaks[0] <= trade.receive_time:
+        while any(trade.trade_id in after for after in self._breaks):
             self._breaks.popleft()
             self._step(self._sequence.interrupt())
         self._step(self._sequence.add([trade]))

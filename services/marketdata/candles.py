@@ -16,7 +16,6 @@ from services.marketdata.ports.leases import Lease
 from services.marketdata.ports.lines import Lines
 from services.marketdata.ports.sources import Source
 from services.marketdata.ports.trades import TradeStore
-from services.runtime.clock import Clock
 from services.runtime.journal import Journal
 
 _FROM_TRADES = (Interval.ONE_SECOND, Interval.FIVE_SECONDS)
@@ -58,7 +57,6 @@ class Keeping:
     history: Mapping[Interval, timedelta]
     """How much history of each interval is fetched from sources that have it."""
     trades_kept: timedelta
-    now: Clock
 
     def keeper(
         self, source: Source, symbol: Symbol, lease: Lease | None, is_stored: Callable[[], bool]
@@ -74,7 +72,6 @@ class Keeping:
             lease,
             self.publish,
             is_stored,
-            self.now,
             kept=self.trades_kept,
             is_followed=Channel.TRADES in source.channels,
         )

@@ -225,8 +225,16 @@ class SeriesKeeper:
             until = self.coverage.whole_from(span.start, until, self.interval)
             if until == span.start:
                 return False
+            await self._doubt_quiet(series, until)
         series.settled(until, await self._correct(candles))
         return True
+
+    async def _doubt_quiet(self, series: CandleSeries, start: datetime) -> None:
+        """Look again at the candle at ``start`` if it only has the price of what is before it, which is not stored."""
+        end = start + self.interval.length
+        for candle in await self.store.candles(self.symbol.symbol, self.interval, start, end, 1):
+            if not candle.volume:
+                series.doubt(Span(start, end))
 
     async def _built_again(self, start: datetime, end: datetime) -> list[Candle]:
         length = self.interval.length

@@ -192,7 +192,7 @@ class Coverage:
 
     def awaits(self, trade: Trade) -> bool:
         """Whether ``trade`` changes nothing yet: it is older than what is known, or in an open gap."""
-        if self.since is None or trade.trade_time <= self.since:
+        if self.since is None or trade.trade_time < self.since:
             return True
         return any(gap.touches(trade.trade_time, trade.trade_time + _TICK) for gap in self.open_gaps)
 
