@@ -21,7 +21,7 @@ _REFRESH_SECONDS = 60.0
 class BookTimes:
     """How often books are told."""
 
-    pace_seconds: float = 0.1
+    pace_seconds: float = 0.2
     """Between two changes of one book that are told; what happens meanwhile is one change."""
     snapshot_seconds: float = 10.0
     """After so long a book is told as a whole again, changed or not."""

@@ -72,9 +72,9 @@ class MarketDataSettings(ServiceSettings):
     """The same for five-second candles."""
     candles_1m_kept_days: int = Field(default=90, ge=1)
     """The same for one-minute candles."""
-    books_kept_days: int = Field(default=3, ge=1)
+    books_kept_days: int = Field(default=2, ge=1)
     """Order books and their changes are dropped by the day when they are older, by the source's clock."""
-    book_pace_seconds: float = Field(default=0.1, gt=0, le=10)
+    book_pace_seconds: float = Field(default=0.2, gt=0, le=10)
     """The least time between two changes of one order book that are told; what happens meanwhile is one change."""
     book_snapshot_seconds: float = Field(default=10.0, gt=0, le=600)
     """After so long an order book is told as a whole again. One of which nothing was heard for three times as long is
