@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from services.marketdata.domain.book import BookChange, BookSnapshot, OrderBook, difference
 from services.marketdata.domain.market import Symbol
 from services.marketdata.patience import Patience
-from services.marketdata.ports.sources import Source, SourceUnavailable
+from services.marketdata.ports.sources import Source, SourceFinished, SourceUnavailable
 from services.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class BookKeeper:
         self._refresh_at = 0.0
 
     async def run(self) -> None:
-        """Follow the book for ever, through every loss of it."""
+        """Follow the book until its source has no more of it, through every loss of it."""
         patience = Patience()
         # Perhaps the book was followed before, and would go on with what came after that.
         begins = True
@@ -67,6 +67,9 @@ class BookKeeper:
                 self._lost(
                     f"the order book has not changed for {self._times.silent_seconds:g} s; it is asked for again"
                 )
+            except SourceFinished as error:
+                self._lost(str(error))
+                return
             except SourceUnavailable as error:
                 self._lost(str(error))
             except Exception as error:  # noqa: BLE001 - a book that is followed no more must not look like one that is

@@ -41,6 +41,8 @@ _MOST_SYMBOLS = 50
 """How many markets a source may have so that all are followed when none are named."""
 _MOST_EMPTY_PAGES = 200
 """So many spans without candles are passed over at once."""
+_UNWATCH_SECONDS = 5.0
+"""How long an exchange may take to end a subscription."""
 _CLOSE_SECONDS = 2.0
 """How long an exchange may take to say goodbye."""
 _FINEST_STEP = Decimal("1E-8")
@@ -183,9 +185,15 @@ class CcxtSource:
         return differences.changes(book, received, received + (self._ahead or timedelta()))
 
     async def resync_book(self, symbol: Symbol) -> None:
-        self._books.setdefault(symbol.symbol, BookDifferences(symbol.symbol)).begin_again()
+        differences = self._books.get(symbol.symbol)
+        if differences is None:
+            return
+        differences.begin_again()
         if self._exchange.has.get("unWatchOrderBook"):
-            await self._asked(self._exchange.un_watch_order_book(symbol.source_symbol))
+            # Some exchanges do not answer who is not subscribed; then the book that ccxt has is told anew.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_UNWATCH_SECONDS):
+                    await self._asked(self._exchange.un_watch_order_book(symbol.source_symbol))
 
     async def _spot_markets(self) -> dict[str, Mapping[str, Any]]:
         markets = await self._asked(self._exchange.load_markets(reload=True))

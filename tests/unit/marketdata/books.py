@@ -10,7 +10,7 @@ from typing import Any
 from services.marketdata.domain.book import BookChange, BookDelta, BookSnapshot, Level
 from services.marketdata.domain.market import Symbol
 from services.marketdata.ports.leases import Lease, LeaseLost
-from services.marketdata.ports.sources import SourceUnavailable
+from services.marketdata.ports.sources import SourceFinished, SourceUnavailable
 from tests.unit.marketdata.builders import BTC, at
 
 Sides = dict[str, str]
@@ -55,6 +55,10 @@ class ScriptedSource:
     async def breaks(self, problem: str | Exception = "no connection") -> None:
         """It is lost, and that is noticed."""
         await self._put(SourceUnavailable(problem) if isinstance(problem, str) else problem)
+
+    def ends(self) -> None:
+        """It has told all that it will ever have."""
+        self._news.put_nowait(SourceFinished("all has been read"))
 
     async def book(self, symbol: Symbol) -> list[BookChange]:
         if self._news.empty():

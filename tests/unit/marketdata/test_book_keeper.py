@@ -161,6 +161,20 @@ async def test_a_book_that_does_not_change_for_long_is_asked_for_again() -> None
         await asyncio.gather(task, return_exceptions=True)
 
 
+async def test_a_source_that_is_at_its_end_is_asked_no_more() -> None:
+    source = ScriptedSource()
+    keeper = BookKeeper(a_symbol(), cast(Source, source), (), BookTimes(), lambda: at(100))
+    task = asyncio.create_task(keeper.run())
+    await source.tells(FIRST)
+    keeper.next()
+    source.ends()
+    async with asyncio.timeout(5):
+        await task
+    void = keeper.next()
+    assert isinstance(void, BookSnapshot)
+    assert (void.consistent, keeper.problem) == (False, "all has been read")
+
+
 async def test_a_source_with_a_fault_does_not_leave_a_book_that_looks_alive() -> None:
     source = ScriptedSource()
     async with keeping(source) as keeper:
