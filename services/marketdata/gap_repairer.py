@@ -123,8 +123,8 @@ def _before(gap: Gap) -> Trade | None:
 
 
 def _is_whole(gap: Gap, found: Sequence[Trade]) -> bool:
-    """Whether all that is missing was found, by its numbers."""
+    """Whether all that is missing was found, by its numbers, or because the source has the trade that ends the gap."""
     if gap.numbers is None:
-        return False
+        return any(trade.trade_time == gap.end_time for trade in found)
     first, last = gap.numbers
     return len({trade.number for trade in found}) == last - first + 1

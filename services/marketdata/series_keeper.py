@@ -246,7 +246,7 @@ class SeriesKeeper:
     async def _before(self, start: datetime) -> Candle | None:
         """A candle with the price before ``start``; None where it is not known."""
         last = await self.store.built_before(self.symbol.symbol, self.interval, start)
-        if last is None or not self.coverage.is_whole(last.open_time, start):
+        if last is None or not self.coverage.is_newest(last.open_time, start):
             return None
         return last.flat_at(start - self.interval.length, Origin.TRADES)
 

@@ -212,11 +212,12 @@ class Coverage:
                 end = max(interval.floor(gap.start_time), start)
         return max(end, start)
 
-    def is_whole(self, start: datetime, end: datetime) -> bool:
-        """Whether all trades of [start, end) are known, where trades of ``end`` or later are."""
-        if self.since is None or start < self.since:
+    def is_newest(self, last: datetime, start: datetime) -> bool:
+        """Whether the last stored trade before ``start``, of the time ``last``, is the last that there was."""
+        if self.since is None or last < self.since:
             return False
-        return not any(gap.touches(start, end) for gap in self._gaps.values())
+        # What is missing came before the trade that ends a gap.
+        return not any(gap.touches(last + _TICK, start) for gap in self._gaps.values())
 
     def whole_from(self, start: datetime, end: datetime, interval: Interval) -> datetime:
         """When the first interval from ``start`` on begins of which all trades are known; ``end`` if none does."""
