@@ -28,7 +28,11 @@ _ECB_FILE = """<?xml version="1.0" encoding="UTF-8"?>
  <Cube>{days}
  </Cube>
 </gesmes:Envelope>"""
-_HISTORY = "Date,USD,JPY,BGN,\n2024-03-05,1.0849,162.89,1.9558,\n2024-03-04,1.0846,163.13,N/A,\n1999-01-04,1.1789,133.73,N/A,\n"
+_HISTORY = """Date,USD,JPY,BGN,
+2024-03-05,1.0849,162.89,1.9558,
+2024-03-04,1.0846,163.13,N/A,
+1999-01-04,1.1789,133.73,N/A,
+"""
 
 
 def ecb_xml(days: Mapping[str, Mapping[str, str]]) -> str:
@@ -126,7 +130,7 @@ async def test_rates_that_break_a_rule_go_to_quarantine() -> None:
 @pytest.mark.parametrize("answer", ["", "<html>", "<Envelope/>", '<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>'])
 async def test_an_answer_that_is_no_file_of_rates_is_an_error_in_words(answer: str) -> None:
     async with serving({"/eurofxref/eurofxref-hist-90d.xml": answer}) as url, ecb(url) as source:
-        with pytest.raises(SourceUnavailable, match="did not answer .*eurofxref-hist-90d.xml as expected"):
+        with pytest.raises(SourceUnavailable, match=r"did not answer .*eurofxref-hist-90d\.xml as expected"):
             await source.rates(date(2024, 3, 1))
 
 
