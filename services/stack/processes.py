@@ -65,6 +65,8 @@ class Process:
     """The whole stack is stopped in waves, the lowest first."""
     niceness: int = 0
     """How much it gives way to the others when there is more to do than the machine can."""
+    cores: frozenset[int] | None = None
+    """Those that it may compute on; all of the supervisor's without it."""
     run_as: RunAs = field(default_factory=lambda: RunAs(user=None, group=None, extra_groups=None))
 
 
@@ -181,10 +183,16 @@ class Supervised:
                 start_new_session=True,
                 **self.process.run_as,
             )
-        if self.process.niceness:
-            with suppress(ProcessLookupError):
-                os.setpriority(os.PRIO_PROCESS, child.pid, min(19, os.nice(0) + self.process.niceness))
+        with suppress(ProcessLookupError):
+            self._limit(child.pid)
         return child
+
+    def _limit(self, pid: int) -> None:
+        """Done before it has threads, which inherit it."""
+        if self.process.niceness:
+            os.setpriority(os.PRIO_PROCESS, pid, min(19, os.nice(0) + self.process.niceness))
+        if self.process.cores is not None:
+            os.sched_setaffinity(pid, self.process.cores)
 
     async def _watch(self) -> None:
         """Follow the readiness of the running process, until it is told to end."""

@@ -29,8 +29,8 @@ _EVERYBODYS = frozenset(
 )
 """Variables of the user's environment that reach every process of ours. No others do: there may be secrets in them."""
 
-_NICENESS = {"auth": 10}
-"""Logins give way to orders. What auth is asked while a call waits is answered by its worker, which does not."""
+_NICENESS = 10
+"""Of auth: logins give way to orders. What it is asked while a call waits, its worker answers, which does not."""
 
 _GATEWAY_WAVE, _SERVICES_WAVE, _EXCHANGE_WAVE, _SERVERS_WAVE = range(4)
 
@@ -141,7 +141,8 @@ def _service(
         ready=GrpcCheck(name, settings.target(name), workload_files(state, "stack")),
         needs=("postgres", "redis"),
         prepare=servers.database.migration(name),
-        niceness=_NICENESS.get(name, 0),
+        niceness=_NICENESS if name == "auth" else 0,
+        cores=_half_of_the_cores() if name == "auth" else None,
         stop_wave=_SERVICES_WAVE,
     )
 
@@ -180,6 +181,7 @@ def _auth_edge(auth: Process, settings: StackSettings, state: State) -> Process:
         log=_log(state, AUTH_EDGE),
         ready=GrpcCheck("auth", settings.target(AUTH_EDGE), workload_files(state, "stack")),
         niceness=0,
+        cores=None,
     )
 
 
@@ -195,6 +197,12 @@ def _gateway(settings: StackSettings, state: State) -> Process:
         before_stop=gateway.drain,
         stop_wave=_GATEWAY_WAVE,
     )
+
+
+def _half_of_the_cores() -> frozenset[int]:
+    """For auth: while a hundred people log in, there is always a core that knows nothing of it."""
+    cores = sorted(os.sched_getaffinity(0))
+    return frozenset(cores[len(cores) // 2 :])
 
 
 def _python(module: str) -> list[str]:

@@ -235,11 +235,14 @@ def test_a_process_that_lived_long_is_restarted_at_once_again() -> None:
     assert backoff.delay(lived=1.0) == 0.5
 
 
-async def test_a_process_gives_way_to_the_others_as_much_as_it_is_told_to(tmp_path: Path) -> None:
-    async with running(python(tmp_path, "first"), python(tmp_path, "last", niceness=7)) as supervisor:
+async def test_a_process_gives_way_to_the_others_and_keeps_to_its_cores_as_it_is_told_to(tmp_path: Path) -> None:
+    cores = frozenset({min(os.sched_getaffinity(0))})
+    limited = python(tmp_path, "last", niceness=7, cores=cores)
+    async with running(python(tmp_path, "first"), limited) as supervisor:
         pids = [await ready(supervisor[name]) for name in ("first", "last")]
 
         first, last = (os.getpriority(os.PRIO_PROCESS, pid) for pid in pids)
+        of_first, of_last = (os.sched_getaffinity(pid) for pid in pids)
 
-    assert first == os.nice(0)
-    assert last == min(19, first + 7)
+    assert (first, of_first) == (os.nice(0), os.sched_getaffinity(0))
+    assert (last, of_last) == (min(19, first + 7), set(cores))

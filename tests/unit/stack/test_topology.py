@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,11 @@ def test_auths_worker_at_the_edge_is_auth_on_a_port_of_its_own_that_gives_way_to
     assert (auth.command[-1], auth.environment["AUTH_PORT"]) == ("services.auth", "15051")
     assert worker.log != auth.log
     assert {name: process.niceness for name, process in found.items() if process.niceness} == {"auth": 10}
+    cores = os.sched_getaffinity(0)
+    assert {name for name, process in found.items() if process.cores is not None} == {"auth"}
+    assert auth.cores is not None
+    assert auth.cores <= cores
+    assert len(auth.cores) == (len(cores) + 1) // 2
 
 
 def test_tokens_name_the_url_of_the_gateway_as_their_issuer_for_everybody(tmp_path: Path) -> None:
