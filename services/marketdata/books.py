@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from services.marketdata.domain.book import BookChange, BookSnapshot, OrderBook
 from services.marketdata.errors import BookNotAvailable
@@ -24,18 +25,23 @@ class _Followed:
         self.sequence = 0
         self.heard_at = float("-inf")
         """When something was last heard of it, by this process's clock."""
+        self._received: datetime | None = None
 
     def take_in(self, event: BookChange, heard_at: float) -> bool:
         """Take in an event of the line; False where events before it are missing."""
-        if event.sequence <= self.sequence:
+        if event.sequence <= self.sequence and not self._begins_anew(event):
             return True
         if not isinstance(event, BookSnapshot) and event.sequence != self.sequence + 1:
             self.book.void()
             self.sequence = 0
             return False
         self.book.apply(event)
-        self.sequence, self.heard_at = event.sequence, heard_at
+        self.sequence, self.heard_at, self._received = event.sequence, heard_at, event.receive_time
         return True
+
+    def _begins_anew(self, event: BookChange) -> bool:
+        """Whether the line goes on from an earlier number, as after the database was restored from a backup."""
+        return isinstance(event, BookSnapshot) and self._received is not None and event.receive_time > self._received
 
 
 class Books:

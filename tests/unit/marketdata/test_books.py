@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -79,6 +80,17 @@ async def test_events_that_were_missed_are_read_from_the_store() -> None:
         await asyncio.sleep(0.01)
         expected = a_snapshot(13, {"99": "5", "98": "2"}, {"101": "3"}, 2, sequence=3)
         assert is_at(books.snapshot(BTC), expected)
+
+
+async def test_a_line_that_goes_on_from_an_earlier_number_is_followed_from_its_next_whole_book() -> None:
+    store = RememberedBooks()
+    async with memory(store) as books:
+        books.take_in([SNAPSHOT, DELTA, replace(DELTA, sequence=3)])
+        later = a_snapshot(30, {"97": "1"}, {"103": "3"}, 9, sequence=2)
+        books.take_in([replace(DELTA, sequence=1), later])
+        assert is_at(books.snapshot(BTC), later)
+        books.take_in([SNAPSHOT])
+        assert is_at(books.snapshot(BTC), later)
 
 
 async def test_a_void_book_is_not_available_until_it_is_told_again() -> None:
