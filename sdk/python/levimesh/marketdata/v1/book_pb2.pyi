@@ -212,7 +212,9 @@ class BookEvent(_message.Message):
     """Its place in the line of the events of this symbol's book: 1, 2, 3 …"""
     @_builtins.property
     def snapshot(self) -> Global___OrderBook:
-        """The book as a whole: what was known before is void."""
+        """The book as a whole: what was known before is void. One that is not `consistent` has no levels; the next snapshot follows when
+        the book is synchronised again.
+        """
 
     @_builtins.property
     def delta(self) -> Global___BookDelta:

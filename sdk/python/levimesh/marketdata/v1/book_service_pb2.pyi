@@ -121,7 +121,9 @@ class GetBookVwapResponse(_message.Message):
     SLIPPAGE_BPS_FIELD_NUMBER: _builtins.int
     UPDATE_ID_FIELD_NUMBER: _builtins.int
     slippage_bps: _builtins.float
-    """How far the average is from the mid price, in hundredths of a percent; positive is worse."""
+    """How far the average is from the mid price (from the best price while the other side is empty), in hundredths of a percent;
+    positive is worse.
+    """
     update_id: _builtins.int
     """The source's number of the last change in the book that this is reckoned from."""
     @_builtins.property
