@@ -44,12 +44,6 @@ class BookFeed:
         self.newest: datetime | None = None
         """When the newest event happened that was told, by the source's clock."""
 
-    @property
-    def problem(self) -> str | None:
-        """Why a book cannot be told, if one cannot."""
-        problems = (keeper.problem for keeper, _ in self._followed.values())
-        return next(filter(None, problems), None)
-
     async def run(self, lease: Lease | None) -> None:
         """Follow the books for ever. Raises LeaseLost when another replica leads."""
         patience = Patience()

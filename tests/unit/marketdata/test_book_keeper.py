@@ -245,7 +245,7 @@ async def test_what_is_stored_is_offered_with_its_place_in_the_line() -> None:
 
         assert offered == store.events == [FIRST, a_delta(11, 11, {"99": "2"}, {}, 1)]
         assert [event.sequence for event in offered] == [1, 2]
-        assert (feed.newest, feed.problem) == (at(1), None)
+        assert feed.newest == at(1)
 
 
 async def test_while_the_store_is_away_changes_become_one_whole_book() -> None:
