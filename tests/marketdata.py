@@ -15,6 +15,7 @@ from levimesh.marketdata.v1 import marketdata_service_pb2_grpc as pb_grpc
 from services.marketdata import converters as convert
 from services.marketdata.adapters.ccxt_source import open_ccxt_source
 from services.marketdata.adapters.leases import PostgresLeases
+from services.marketdata.adapters.trade_history import PostgresTradeHistory
 from services.marketdata.bootstrap import Connections, MarketData, build
 from services.marketdata.domain.market import Candle, Interval
 from services.marketdata.domain.quarantine import Refused
@@ -117,6 +118,8 @@ class Running:
     stub: "MarketDataServiceAsyncStub"
     books: "OrderBookServiceAsyncStub"
     metadata: tuple[tuple[str, str], ...]
+    tasks: Sequence["asyncio.Future[None]"] = ()
+    """Its background work."""
 
     async def candles(
         self, symbol: str, interval: "candle_pb2.Interval.ValueType", start: datetime, end: datetime
@@ -241,8 +244,9 @@ class World:
             engine = await stack.enter_async_context(open_database(values.database_url))
             journal = await stack.enter_async_context(open_journal(values.redis_url))
             quarantine = open_quarantine(engine)
+            history = PostgresTradeHistory(engine)
             sources = [
-                await stack.enter_async_context(open_source(source, quarantine, values.retention()))
+                await stack.enter_async_context(open_source(source, quarantine, values.retention(), history))
                 for source in values.all_sources()
             ]
             leases = AbandonedLeases(engine) if abandoned else PostgresLeases(engine)
@@ -255,9 +259,9 @@ class World:
             try:
                 stub = pb_grpc.MarketDataServiceStub(served.channel(SERVICE))
                 books = book_service_pb2_grpc.OrderBookServiceStub(served.channel(BOOKS))
-                yield Running(marketdata, served, health, stub, books, bearing(a_token("ROLE_VIEWER")))
+                yield Running(marketdata, served, health, stub, books, bearing(a_token("ROLE_VIEWER")), tasks)
             finally:
-                failed = [task for task in tasks if task.done()]
+                failed = [task for task in tasks if task.done() and not task.cancelled()]
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)

@@ -4,6 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack
 
 from services.marketdata.adapters.leases import PostgresLeases
+from services.marketdata.adapters.trade_history import PostgresTradeHistory
 from services.marketdata.bootstrap import Connections, build
 from services.marketdata.quality import open_quarantine
 from services.marketdata.settings import MarketDataSettings
@@ -25,8 +26,9 @@ async def main() -> None:
         audit = await stack.enter_async_context(open_audit_log(settings.database_url, "marketdata"))
         journal = await stack.enter_async_context(open_journal(settings.redis_url))
         quarantine = open_quarantine(engine)
+        history = PostgresTradeHistory(engine)
         sources = [
-            await stack.enter_async_context(open_source(source, quarantine, settings.retention()))
+            await stack.enter_async_context(open_source(source, quarantine, settings.retention(), history))
             for source in settings.all_sources()
         ]
         runtime = await stack.enter_async_context(open_runtime("marketdata", settings, audit))

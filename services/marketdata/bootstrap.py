@@ -8,25 +8,26 @@ from functools import partial
 from google.protobuf.descriptor import ServiceDescriptor
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.marketdata.adapters.ingest_source import IngestSource
 from services.marketdata.adapters.journal import CANDLES, TRADES, candle_listener, trade_lines, trade_listener
+from services.marketdata.adapters.rates import PostgresRates
 from services.marketdata.adapters.symbol_journal import SYMBOLS, JournalSymbolNews
 from services.marketdata.book_parts import open_books
 from services.marketdata.candles import CandlePublishers, Keeping
 from services.marketdata.catalog import Catalog
 from services.marketdata.catalog_follower import CatalogFollower
-from services.marketdata.domain.forming import FormingCandles
 from services.marketdata.domain.market import AssetType, Candle, Interval, SourceKind
 from services.marketdata.domain.series import Progress
 from services.marketdata.domain.ticker import TickerBoard
 from services.marketdata.line_publisher import LinePublisher
-from services.marketdata.live_parts import feed_forming, open_streams
+from services.marketdata.live_parts import open_streams
 from services.marketdata.ports.leases import Leases
 from services.marketdata.quarantine_recorder import QuarantineRecorder
 from services.marketdata.repairs import RepairParts
 from services.marketdata.retention import drop_expired
 from services.marketdata.service_parts import Answering
 from services.marketdata.settings import MarketDataSettings
-from services.marketdata.source_parts import Replica, SourceParts, lead_source
+from services.marketdata.source_parts import Replica, SourceParts, lead_rates, lead_source
 from services.marketdata.source_settings import IngestSettings
 from services.marketdata.source_work import follow_statuses
 from services.marketdata.sources import OpenRateSource, OpenSource
@@ -103,8 +104,7 @@ def build(
     trades.listen(trade_listener(board.add_trade))
     candles[Interval.ONE_MINUTE].listen(candle_listener(board.add_candle))
     symbol_news.listen(symbols.hear)
-    forming, get_indicators = FormingCandles(), GetIndicators(catalog, stores.candles)
-    feed_forming(forming, trades, candles)
+    get_indicators = GetIndicators(catalog, stores.candles)
     answering = Answering(
         engine,
         stores,
@@ -124,7 +124,9 @@ def build(
         settings.retention(),
         lambda: _progress(led),
     )
-    streams = open_streams(catalog, board, forming, get_indicators, trades, candles, (books.broadcast, books.books))
+    streams = open_streams(
+        catalog, board, get_indicators, trades, candles, (books.broadcast, books.books), stores.history, stores.candles
+    )
 
     def names() -> list[str]:
         return [symbol.symbol for symbol in catalog.all()]
@@ -150,6 +152,11 @@ def build(
     }
     for parts in led.values():
         work |= parts.work
+    for opened in sources:
+        if isinstance(opened, OpenRateSource):
+            work |= lead_rates(opened, replica, PostgresRates(engine))
+        elif isinstance(opened.source, IngestSource):
+            trades.listen(trade_listener(opened.source.hear))
     return MarketData(answering.services(get_indicators, streams, books.servicer), work)
 
 
