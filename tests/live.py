@@ -20,14 +20,13 @@ from services.marketdata.adapters.book_journal import BOOKS
 from services.marketdata.adapters.journal import CANDLES, TRADES, trade_listener
 from services.marketdata.catalog import Catalog
 from services.marketdata.domain.book import BookChange, BookDelta, BookSnapshot, Level
-from services.marketdata.domain.forming import FormingCandles
 from services.marketdata.domain.market import Candle, Interval, Origin, Symbol, TakerSide, Trade
 from services.marketdata.domain.ticker import TickerBoard
 from services.marketdata.errors import BookNotAvailable
-from services.marketdata.live_parts import feed_forming
 from services.marketdata.servicers.marketdata import MarketDataServicer
 from services.marketdata.servicers.streams import Streams
-from services.marketdata.streams.derived import LiveForming, LiveIndicators, Tickers
+from services.marketdata.streams.derived import LiveIndicators, Tickers
+from services.marketdata.streams.forming import LiveForming
 from services.marketdata.streams.live import Live
 from services.marketdata.streams.marks import Marks
 from services.marketdata.use_cases.indicators import GetIndicators
@@ -97,6 +96,29 @@ class StoredCandles:
 
     async def newest_candles(self, symbol: str, interval: Interval, limit: int) -> Sequence[Candle]:
         return (await self.candles(symbol, interval, None, None, len(self.all)))[-limit:]
+
+
+class StoredTrades:
+    """Implements TradeHistory in memory."""
+
+    def __init__(self) -> None:
+        self.all: list[Trade] = []
+
+    async def between(
+        self, symbol: str, start: datetime | None, end: datetime | None, after: tuple[datetime, str] | None, limit: int
+    ) -> Sequence[Trade]:
+        found = [
+            trade
+            for trade in sorted(self.all, key=lambda trade: (trade.trade_time, trade.trade_id))
+            if trade.symbol == symbol
+            and (start is None or start <= trade.trade_time)
+            and (end is None or trade.trade_time < end)
+            and (after is None or (trade.trade_time, trade.trade_id) > after)
+        ]
+        return found[:limit]
+
+    async def newest(self, symbol: str, limit: int) -> Sequence[Trade]:
+        return (await self.between(symbol, None, None, None, len(self.all)))[-limit:]
 
 
 @dataclass
@@ -175,11 +197,13 @@ class LiveWorld:
     certificates: Path
     journal: RedisJournal
     stored: StoredCandles = field(default_factory=StoredCandles)
+    history: StoredTrades = field(default_factory=StoredTrades)
     books: dict[str, BookSnapshot] = field(default_factory=dict)
     """What the replica knows of books."""
 
     async def trade(self, *trades: Trade) -> None:
-        """Publish trades, each in an event of its own."""
+        """Store trades, and publish each in an event of its own."""
+        self.history.all += trades
         events = [(trade.symbol, convert.trades_to_pb([trade]).SerializeToString()) for trade in trades]
         await self.journal.append(TRADES, events)
 
@@ -204,12 +228,11 @@ class LiveWorld:
     @asynccontextmanager
     async def replica(self, *, capacity: int = 10_000, **options: Any) -> AsyncIterator[Replica]:
         """A replica whose rings hold ``capacity`` events."""
-        catalog, board, forming = Catalog(), TickerBoard(), FormingCandles()
+        catalog, board = Catalog(), TickerBoard()
         catalog.add([a_symbol(BTC, 10), a_symbol(ETH, 10), a_symbol(QUIET, 0)])
         trades, books = (Broadcast(self.journal, topic, capacity=capacity) for topic in (TRADES, BOOKS))
         candles = {interval: Broadcast(self.journal, topic, capacity=capacity) for interval, topic in CANDLES.items()}
         trades.listen(trade_listener(board.add_trade))
-        feed_forming(forming, trades, candles)
         marks, get_indicators = Marks(trades), GetIndicators(catalog, self.stored)
         live = Live(
             catalog,
@@ -218,7 +241,7 @@ class LiveWorld:
             books,
             self.book,
             Tickers(board, marks),
-            LiveForming(forming, marks, candles),
+            LiveForming(marks, trades, candles, self.history, self.stored),
             LiveIndicators(get_indicators),
         )
         # What streams have nothing to do with is not there.

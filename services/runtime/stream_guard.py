@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 Context = grpc.aio.ServicerContext[Any, Any]
 Fail = Callable[[MeshError], Awaitable[None]]
 
-STALLED_SECONDS = 8.0
+STALLED_SECONDS = 6.0
 """How long nothing more may be taken from a message by its reader, while there are others."""
 _ABORT_SECONDS = 1.0
 

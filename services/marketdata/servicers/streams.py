@@ -9,7 +9,7 @@ from levimesh.marketdata.v1 import marketdata_service_pb2 as pb
 from services.marketdata import converters as convert
 from services.marketdata import stream_converters as stream_convert
 from services.marketdata.streams.channels import LineChannel, Missed, Output, Payload
-from services.marketdata.streams.derived import FormingChannel
+from services.marketdata.streams.forming import FormingChannel
 from services.marketdata.streams.live import Live
 from services.marketdata.streams.merge import Merge
 from services.marketdata.streams.session import Session
@@ -88,12 +88,14 @@ class Streams:
         )
         merge.add(complete)
         forming = FormingChannel(self._live.forming, interval, stream_convert.candles_payload_alone)
-        forming.watch(keys)
         forming.ring(self._live.trades.ringing(bell))
         merge.add(forming)
         if request.slow_reader != streaming_pb2.SLOW_READER_CONFLATE:
             cut_when_stalled(lambda: merge.is_behind)
         try:
+            symbols = frozenset(symbol.symbol for symbol in self._live.catalog.all()) if keys is None else keys
+            await forming.prepare(symbols)
+            forming.watch(symbols)
             if request.resume_token:
                 merge.resume(complete, request.resume_token)
             else:

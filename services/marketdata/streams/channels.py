@@ -1,7 +1,7 @@
 """Channels that are topics of the journal: trades, candles and order books."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Self
@@ -63,6 +63,9 @@ class Channel(ABC):
     def due(self) -> float | None:
         """When to ask again by the loop's clock, though nothing rings; None when that needs not be."""
         return None
+
+    async def prepare(self, symbols: Collection[str]) -> None:  # noqa: B027 - most need nothing
+        """Get ready what is needed before instruments of ``symbols`` are added. Raises DependencyUnavailable."""
 
     def add(self, instruments: Sequence[Instrument]) -> None:
         """Deliver these too, from now on."""

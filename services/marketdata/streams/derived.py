@@ -1,15 +1,13 @@
-"""Channels that are made of others: tickers and forming candles from trades, indicators from complete candles."""
+"""Channels that are made of others: tickers from trades, indicators from complete candles."""
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Collection, Hashable, Sequence
 from typing import TypeVar
 
 from levimesh.marketdata.v1 import candle_pb2, indicator_pb2
 from services.marketdata import converters as convert
 from services.marketdata import stream_converters as stream_convert
-from services.marketdata.domain.forming import FormingCandles
 from services.marketdata.domain.indicators import Indicator
 from services.marketdata.domain.instruments import Instrument
 from services.marketdata.domain.market import Interval
@@ -19,12 +17,8 @@ from services.marketdata.streams.channels import Channel, LineChannel, Output, P
 from services.marketdata.streams.marks import Marks
 from services.marketdata.use_cases.indicators import GetIndicators, Point
 from services.runtime import timestamps
-from services.runtime.broadcast import Broadcast
-from services.runtime.journal import Entry
 from services.runtime.ring import Entries
 
-FORMING_SECONDS = 0.25
-"""The shortest time between two messages with a forming candle."""
 _REMEMBERED = 64
 _LONGEST_RECOMPUTED = 500
 
@@ -90,77 +84,6 @@ class TickerChannel(Channel):
         content = self._tickers.since(self._seen, self.symbols)
         self._seen = self._tickers.marks.count
         return None if content is None else Payload(content)
-
-
-class LiveForming:
-    """The forming candles of a replica, put into bytes once for all streams that want the same."""
-
-    def __init__(self, forming: FormingCandles, marks: Marks, complete: Mapping[Interval, Broadcast]) -> None:
-        self.marks = marks
-        self._forming = forming
-        self._complete: dict[tuple[str, Interval], datetime] = {}
-        """The open times of the newest complete candles."""
-        self._made: _Shared[bytes] = _Shared()
-        for interval, broadcast in complete.items():
-            broadcast.listen(self._remember(interval))
-
-    def part(self, symbol: str, interval: Interval) -> bytes:
-        """The forming candle as a part of a batch; empty when none is forming."""
-        key = symbol, interval, self.marks.count
-        if key not in self._made:
-            self._made[key] = self._make(symbol, interval)
-        return self._made[key]
-
-    def _make(self, symbol: str, interval: Interval) -> bytes:
-        candle = self._forming.current(symbol, interval)
-        complete = self._complete.get((symbol, interval))
-        if candle is None or (complete is not None and candle.open_time <= complete):
-            return b""
-        return stream_convert.forming_candle(candle)
-
-    def _remember(self, interval: Interval) -> Callable[[Sequence[Entry]], None]:
-        def came(entries: Sequence[Entry]) -> None:
-            for entry in entries:
-                for candle in stream_convert.candles_of(entry):
-                    open_time, key = timestamps.from_pb(candle.open_time), (entry.key, interval)
-                    self._complete[key] = max(open_time, self._complete.get(key, open_time))
-
-        return came
-
-
-class FormingChannel(Channel):
-    """The forming candles of one interval as their symbols trade, at most every quarter of a second."""
-
-    name = ""
-
-    def __init__(self, live: LiveForming, interval: Interval, pack: Callable[[Sequence[bytes]], bytes]) -> None:
-        super().__init__()
-        self._live = live
-        self._interval = interval
-        self._pack = pack
-        self._seen = live.marks.count
-        self._not_before = 0.0
-        self._of_all = False
-
-    def watch(self, symbols: frozenset[str] | None) -> None:
-        """Deliver the candles of ``symbols`` (None: all) without having instruments."""
-        self.symbols, self._of_all = symbols or frozenset(), symbols is None
-
-    @property
-    def due(self) -> float | None:
-        return self._not_before if self._seen != self._live.marks.count else None
-
-    async def take(self) -> Output | None:
-        marks, now = self._live.marks, asyncio.get_running_loop().time()
-        if self._seen == marks.count or now < self._not_before:
-            return None
-        changed = marks.changed_since(self._seen, None if self._of_all else self.symbols)
-        self._seen = marks.count
-        parts = [part for symbol in sorted(changed) if (part := self._live.part(symbol, self._interval))]
-        if not parts:
-            return None
-        self._not_before = now + FORMING_SECONDS
-        return Payload(self._pack(parts))
 
 
 class LiveIndicators:

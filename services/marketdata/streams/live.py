@@ -14,13 +14,12 @@ from services.marketdata.domain.market import Interval
 from services.marketdata.errors import SymbolNotFound
 from services.marketdata.streams.channels import BookChannel, Channel, LineChannel
 from services.marketdata.streams.derived import (
-    FormingChannel,
     IndicatorChannel,
-    LiveForming,
     LiveIndicators,
     TickerChannel,
     Tickers,
 )
+from services.marketdata.streams.forming import FormingChannel, LiveForming
 from services.runtime.bell import Bell
 from services.runtime.broadcast import Broadcast
 

@@ -51,7 +51,9 @@ class Session:
         results = [(instrument, self._enter(instrument)) for instrument in instruments]
         new = [instrument for instrument, became in results if became is Subscribed.SUBSCRIBED]
         for place, members in _by_place(new).items():
-            (await self._channel(place)).add(members)
+            channel = await self._channel(place)
+            await channel.prepare([instrument.symbol for instrument in members])
+            channel.add(members)
         self._resume()
         return results
 
