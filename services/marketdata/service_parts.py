@@ -16,6 +16,7 @@ from levimesh.marketdata.v1 import (
 )
 from services.marketdata.adapters.quality import PostgresQuality
 from services.marketdata.adapters.quarantine import PostgresQuarantine
+from services.marketdata.adapters.rates import PostgresRates
 from services.marketdata.catalog import Catalog
 from services.marketdata.domain.market import AssetType, SourceKind
 from services.marketdata.domain.rules import Retention
@@ -39,7 +40,7 @@ from services.marketdata.trade_writer import TradeWriter
 from services.marketdata.use_cases.candles import GetCandles, GetLocalDays
 from services.marketdata.use_cases.indicators import GetIndicators
 from services.marketdata.use_cases.ingest import IngestTrades
-from services.marketdata.use_cases.prices import GetTicker, GetTickers
+from services.marketdata.use_cases.prices import ConvertPrice, GetTicker, GetTickers
 from services.marketdata.use_cases.quality_report import MeasureQuality
 from services.marketdata.use_cases.quarantine import ListQuarantinedRows, ReplayQuarantinedRows
 from services.marketdata.use_cases.sources import ListSources
@@ -97,6 +98,7 @@ class Answering:
             ListTrades(self.catalog, self.stores.history),
             GetTicker(self.catalog, self.board),
             GetTickers(self.catalog, self.board),
+            ConvertPrice(PostgresRates(self.engine), utc_now),
             self.progress,
         )
 

@@ -69,7 +69,7 @@ class MarketDataServicer(pb_grpc.MarketDataServiceServicer):
         return pb.GetIndicatorsResponse(series=series)
 
     async def ConvertPrice(self, request: pb.ConvertPriceRequest, context: Context) -> pb.ConvertPriceResponse:
-        raise NotImplementedError
+        return await self._queries.converted(request)
 
     def MarketDataStream(
         self, requests: AsyncIterator[pb.MarketDataStreamRequest], context: Context

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, time
 
 from levimesh.marketdata.v1 import marketdata_service_pb2 as pb
 from services.marketdata import converters as convert
@@ -11,8 +11,9 @@ from services.marketdata.catalog import Catalog
 from services.marketdata.domain.market import Interval
 from services.marketdata.domain.series import Progress
 from services.marketdata.use_cases.candles import GetCandles, GetLocalDays, time_zone
-from services.marketdata.use_cases.prices import GetTicker, GetTickers
+from services.marketdata.use_cases.prices import ConvertPrice, GetTicker, GetTickers
 from services.marketdata.use_cases.trades import ListTrades
+from services.runtime import decimals, timestamps
 from services.runtime.errors import FieldViolations
 from services.runtime.pagination import decode_time, decode_time_and_id, encode_page_token
 
@@ -29,6 +30,7 @@ class Queries:
     list_trades: ListTrades
     get_ticker: GetTicker
     get_tickers: GetTickers
+    convert_price: ConvertPrice
     backfills: Callable[[], Iterable[Progress]]
 
     def symbols(self, request: pb.ListSymbolsRequest) -> pb.ListSymbolsResponse:
@@ -77,6 +79,18 @@ class Queries:
         """See BatchGetTickers."""
         tickers, missing = self.get_tickers(request.symbols)
         return pb.BatchGetTickersResponse(tickers=map(convert.ticker_to_pb, tickers), missing=missing)
+
+    async def converted(self, request: pb.ConvertPriceRequest) -> pb.ConvertPriceResponse:
+        """See ConvertPrice."""
+        moment = timestamps.from_pb(request.time) if request.HasField("time") else None
+        amount = decimals.from_pb(request.amount)
+        found = await self.convert_price(amount, request.from_currency, request.to_currency, moment, request.source)
+        return pb.ConvertPriceResponse(
+            amount=decimals.to_pb(found.amount),
+            rate=decimals.to_pb(found.rate),
+            rate_time=timestamps.to_pb(datetime.combine(found.day, time(), UTC)),
+            source=found.source,
+        )
 
 
 def _token(next_start: datetime | None, request: pb.GetCandlesRequest) -> str:
