@@ -10,14 +10,16 @@ import pytest
 from pydantic import SecretStr
 
 from levimesh.marketdata.v1 import candle_pb2
-from services.marketdata.adapters.journal import CANDLES, JournalPublisher
+from services.marketdata.adapters.journal import CANDLES
+from services.marketdata.adapters.lines import PostgresLines
 from services.marketdata.adapters.postgres import PostgresStore
-from services.marketdata.candle_keeper import CandleKeeper
+from services.marketdata.candles import CandlePublishers
 from services.marketdata.domain.builder import Built
+from services.marketdata.domain.gaps import Coverage
 from services.marketdata.domain.market import Candle, Interval, Origin, Symbol
 from services.marketdata.domain.sequence import Step
-from services.marketdata.domain.ticker import TickerBoard
 from services.marketdata.ports.sources import SourceUnavailable
+from services.marketdata.series_keeper import SeriesKeeper
 from services.runtime.database import open_database
 from services.runtime.journal import RedisJournal, open_journal
 from tests.marketdata import until, values_of
@@ -54,7 +56,7 @@ class FakeSource:
 class Series:
     """A keeper at work on ten minutes of history up to noon, and what came of it."""
 
-    keeper: CandleKeeper
+    keeper: SeriesKeeper
     source: FakeSource
     store: PostgresStore
     journal: RedisJournal
@@ -96,12 +98,23 @@ class Worlds:
     async def series(self, source: FakeSource) -> AsyncIterator[Series]:
         async with open_database(self._urls[0]) as engine, open_journal(self._urls[1]) as journal:
             store = PostgresStore(engine)
-            keeper = CandleKeeper(
-                SYMBOL, MINUTE, timedelta(minutes=10), source, store, JournalPublisher(journal), TickerBoard()
+            publishers = CandlePublishers(store, journal, PostgresLines(engine))
+            keeper = SeriesKeeper(
+                SYMBOL,
+                MINUTE,
+                timedelta(minutes=10),
+                source,  # type: ignore[arg-type]  # only its candles are asked for
+                store,
+                Coverage(),
+                None,
+                publishers.offer,
             )
-            work = asyncio.create_task(keeper.run())
+            works = [keeper.run, *publishers.work(lambda: [BTC]).values()]
+            tasks = [asyncio.ensure_future(work()) for work in works]
             yield Series(keeper, source, store, journal)
-            work.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
 
 
 @pytest.fixture
