@@ -1,7 +1,8 @@
 """Partitions of a table by time."""
 
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from operator import attrgetter
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -10,8 +11,8 @@ _ADD = "SELECT marketdata.add_partitions(:parent, :unit, :first, :last)"
 
 _DROP = "SELECT marketdata.drop_partitions(:parent, :unit, :before)"
 
-_FIELDS = {"day": 3, "month": 2}
-"""How many fields of a time tell its partition."""
+_KEYS: dict[str, Callable[[datetime], object]] = {"day": datetime.toordinal, "month": attrgetter("year", "month")}
+"""What of a time in UTC tells its partition."""
 
 
 class Partitions:
@@ -21,17 +22,17 @@ class Partitions:
         self._engine = engine
         self._parent = parent
         self._unit = unit
-        self._fields = _FIELDS[unit]
-        self._known: set[tuple[int, ...]] = set()
+        self._key = _KEYS[unit]
+        self._known: set[object] = set()
 
     async def make_for(self, times: Iterable[datetime]) -> None:
         """Make those that rows of these times belong into."""
-        wanted = {time.timetuple()[: self._fields]: time for time in times}
+        wanted = {self._key(time): time for time in (time.astimezone(UTC) for time in times)}
         missing = {key: time for key, time in wanted.items() if key not in self._known}
         if not missing:
             return
         async with self._engine.begin() as connection:
-            for _, time in sorted(missing.items()):
+            for time in sorted(missing.values()):
                 await connection.execute(
                     text(_ADD), {"parent": self._parent, "unit": self._unit, "first": time, "last": time}
                 )

@@ -1,14 +1,17 @@
 """Trades in PostgreSQL: partitions by day, filled by COPY."""
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 import asyncpg
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from services.marketdata.adapters import copy_encoding as encode
 from services.marketdata.adapters import leases, lines
 from services.marketdata.adapters.partitions import Partitions
 from services.marketdata.domain.market import TakerSide, Trade
@@ -17,6 +20,11 @@ from services.marketdata.ports.lines import trades_line
 from services.marketdata.ports.trades import Stored
 
 _COLUMNS = ("symbol", "trade_id", "price", "quantity", "taker_side", "trade_time", "receive_time", "sequence")
+
+_FIELDS = attrgetter("symbol", "trade_id", "price", "quantity", "taker_side", "trade_time", "receive_time")
+
+_CHUNK = 1_000
+"""How many trades are encoded at once, while PostgreSQL stores those before."""
 
 _KNOWN = """
 SELECT trades.symbol, trade_id, price, quantity, taker_side, trade_time, receive_time, sequence
@@ -54,10 +62,11 @@ class PostgresTrades:
         try:
             async with self._engine.begin() as connection:
                 await leases.require(connection, lease)
-                ends = await lines.lock(connection, (trades_line(trade.symbol) for trade in trades))
-                doubtful = _doubtful(trades, ends)
+                ends = await lines.lock(connection, map(trades_line, {trade.symbol for trade in trades}))
+                doubtful = _look_through(trades, ends)
                 stored = judge(trades, await _known(connection, doubtful)) if doubtful else Stored([*trades], 0, [])
                 new = await _append(connection, stored.new, ends)
+                await lines.advance(connection, ends)
                 return replace(stored, new=new)
         except asyncpg.PostgresError:
             # Perhaps a partition is missing that another replica has dropped.
@@ -93,16 +102,20 @@ def judge(trades: Iterable[Trade], known: Iterable[Trade]) -> Stored:
     return replace(stored, known=known_before)
 
 
-def _doubtful(trades: Iterable[Trade], ends: dict[str, lines.End]) -> list[Trade]:
-    """The trades that may be stored already, by their numbers."""
+def _look_through(trades: Iterable[Trade], ends: dict[str, lines.End]) -> list[Trade]:
+    """The trades that may be stored already, by their numbers; the others raise the newest ones of their ``ends``."""
     newest = {line: -1 if end.newest_number is None else end.newest_number for line, end in ends.items()}
+    line_of = {line.removeprefix(trades_line("")): line for line in ends}
     doubtful = []
     for trade in trades:
-        line, number = trades_line(trade.symbol), trade.number
+        line, number = line_of[trade.symbol], trade.number
         if number is None or not newest[line] < number <= _LARGEST_NUMBER:
             doubtful.append(trade)
         else:
             newest[line] = number
+    for line, number in newest.items():
+        if number >= 0:
+            ends[line] = replace(ends[line], newest_number=number)
     return doubtful
 
 
@@ -122,37 +135,47 @@ async def _known(connection: AsyncConnection, trades: Sequence[Trade]) -> list[T
 
 
 async def _append(connection: AsyncConnection, trades: Sequence[Trade], ends: dict[str, lines.End]) -> list[Trade]:
-    """Number ``trades`` behind ``ends``, and store them."""
+    """Number ``trades`` behind ``ends``, which move, and store them."""
     if not trades:
         return []
-    lasts = {line: end.last_sequence for line, end in ends.items()}
-    numbers = {line: end.newest_number for line, end in ends.items()}
-    numbered = []
-    for trade in trades:
-        line, number = trades_line(trade.symbol), trade.number
-        lasts[line] += 1
-        numbered.append(replace(trade, sequence=lasts[line]))
-        if number is not None and number <= _LARGEST_NUMBER:
-            numbers[line] = max(number, numbers[line] or 0)
-    await lines.advance(connection, {line: lines.End(last, numbers[line]) for line, last in lasts.items()})
+    lasts = {line.removeprefix(trades_line("")): end.last_sequence for line, end in ends.items()}
+    numbered: list[Trade] = []
+
+    async def encoded() -> AsyncIterator[bytes]:
+        yield encode.HEADER
+        for start in range(0, len(trades), _CHUNK):
+            part, rows = _encode(trades[start : start + _CHUNK], lasts)
+            numbered.extend(part)
+            yield rows
+            await asyncio.sleep(0)
+        yield encode.TRAILER
+
     driver: Any = (await connection.get_raw_connection()).driver_connection
-    await driver.copy_records_to_table(
-        "trades", schema_name="marketdata", columns=_COLUMNS, records=map(_record, numbered)
-    )
+    await driver.copy_to_table("trades", schema_name="marketdata", columns=_COLUMNS, source=encoded(), format="binary")
+    for symbol, last in lasts.items():
+        line = trades_line(symbol)
+        ends[line] = replace(ends[line], last_sequence=last)
     return numbered
 
 
-def _record(trade: Trade) -> tuple[Any, ...]:
-    return (
-        trade.symbol,
-        trade.trade_id,
-        trade.price,
-        trade.quantity,
-        trade.taker_side.value,
-        trade.trade_time,
-        trade.receive_time,
-        trade.sequence,
+def _encode(trades: Sequence[Trade], lasts: dict[str, int]) -> tuple[list[Trade], bytes]:
+    """The trades with the numbers that follow ``lasts``, which move, and their rows."""
+    symbols, ids, prices, quantities, sides, times, received = zip(*map(_FIELDS, trades), strict=True)
+    sequences = []
+    for symbol in symbols:
+        lasts[symbol] = sequence = lasts[symbol] + 1
+        sequences.append(sequence)
+    rows = encode.rows(
+        encode.repeated_texts(symbols),
+        encode.texts(ids),
+        encode.numerics(prices),
+        encode.numerics(quantities),
+        encode.repeated_texts([side.value for side in sides]),
+        encode.timestamps(times),
+        encode.timestamps(received),
+        encode.bigints(sequences),
     )
+    return list(map(Trade, symbols, ids, prices, quantities, sides, times, received, sequences)), rows
 
 
 def _trade(row: Any) -> Trade:
