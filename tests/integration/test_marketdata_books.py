@@ -12,6 +12,7 @@ import pytest
 from google.rpc import error_details_pb2
 from google.type import decimal_pb2
 from pydantic import SecretStr
+from redis.asyncio import Redis
 
 from levimesh.marketdata.v1 import book_pb2
 from levimesh.marketdata.v1 import book_service_pb2 as pb
@@ -281,6 +282,17 @@ async def test_while_the_exchange_is_down_there_is_no_book(
         async with world.exchange.running():
             await is_available(service, world.exchange)
             await becomes_that_of(service, world.exchange)
+
+
+async def test_when_redis_has_lost_everything_the_book_goes_on(world: World) -> None:
+    async with world.marketdata() as service, Redis.from_url(world.redis_url) as redis:
+        await is_available(service, world.exchange)
+        before = (await becomes_that_of(service, world.exchange)).update_id
+        await redis.flushall()
+        await world.exchange.goes_on_for(20, 1)
+        await is_available(service, world.exchange)
+
+        assert (await becomes_that_of(service, world.exchange)).update_id > before
 
 
 async def test_after_a_restart_the_line_of_the_book_goes_on(world: World) -> None:

@@ -5,11 +5,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from services.marketdata.adapters.milliseconds import from_milliseconds
+from services.marketdata.adapters.milliseconds import from_milliseconds, to_milliseconds
 from services.marketdata.domain.book import BookChange, BookDelta, BookSnapshot, Level
 
 Side = dict[Any, Any]
 """Quantities by price as ccxt has them: numbers are brought into one form only where something has changed."""
+
+_FAR_MS = 3_600_000
+"""A book cannot be farther from the exchange's clock than this: partitions are made for the time that it tells."""
 
 
 class BookDifferences:
@@ -29,11 +32,10 @@ class BookDifferences:
         """What is to be told now that ccxt's book is ``book``.
 
         The numbers are the exchange's where it has growing ones, else they are counted on; ``source_time`` stands in
-        where it tells no time.
+        where it tells no time, or one that cannot be.
         """
         bids, asks = _side(book["bids"]), _side(book["asks"])
-        time = book.get("timestamp")
-        happened = source_time if time is None else from_milliseconds(time)
+        happened = _time(book.get("timestamp"), source_time)
         known, nonce = self._update_id, book.get("nonce") or 0
         change: BookChange
         if known is None:
@@ -47,6 +49,12 @@ class BookDifferences:
             change = BookDelta(self._symbol, known + 1, self._update_id, *changed, happened, received)
         self._bids, self._asks = bids, asks
         return [change]
+
+
+def _time(told: int | None, source_time: datetime) -> datetime:
+    if told is None or abs(told - to_milliseconds(source_time)) > _FAR_MS:
+        return source_time
+    return from_milliseconds(told)
 
 
 def _side(levels: Iterable[Any]) -> Side:

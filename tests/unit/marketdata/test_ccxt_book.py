@@ -1,9 +1,10 @@
 """What is told of an order book that ccxt keeps."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from ccxt.async_support.base.ws.order_book import OrderBook as CcxtBook
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,6 +58,13 @@ def test_a_book_without_a_time_happened_by_the_sources_clock_and_not_by_ours() -
     level = Level(Decimal("1.5"), Decimal(2))
     assert delta == BookDelta(BTC, 8, 9, (level,), (), TOLD + timedelta(seconds=5), RECEIVED)
     assert differences.changes(book, RECEIVED, TOLD) == []
+
+
+@pytest.mark.parametrize("time", [datetime(1970, 1, 1, tzinfo=UTC), TOLD + timedelta(hours=2), None])
+def test_a_time_that_cannot_be_is_not_believed(time: datetime | None) -> None:
+    (snapshot,) = BookDifferences(BTC).changes(a_book(7, time), RECEIVED, TOLD)
+
+    assert snapshot.event_time == TOLD
 
 
 def test_changes_are_counted_where_the_exchange_has_no_numbers_and_after_a_loss_a_snapshot_comes() -> None:
