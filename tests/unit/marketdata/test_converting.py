@@ -59,7 +59,7 @@ async def test_the_base_itself_is_worth_one(from_currency: str, to_currency: str
 async def test_the_same_currency_needs_no_rate() -> None:
     found = await convert(Rates())(Decimal("0.1"), "TRY", "TRY", NOON, "")
 
-    assert (found.amount, found.rate) == (Decimal("0.1"), 1)
+    assert (found.amount, found.rate) == (Decimal("0.1"), Decimal(1))
 
 
 async def test_without_a_rate_nothing_is_invented() -> None:
