@@ -8,7 +8,7 @@ from decimal import Decimal
 from functools import partial
 
 from services.marketdata.adapters.inspection import Inspection
-from services.marketdata.adapters.yahoo import Bar, Yahoo, open_yahoo
+from services.marketdata.adapters.yahoo import Bar, Yahoo
 from services.marketdata.domain.book import BookChange
 from services.marketdata.domain.market import (
     AssetType,
@@ -140,5 +140,4 @@ async def open_equity_source(
     inspection = Inspection(
         settings.name, EquitySource.asset_type, quarantine, kept, _DAY + settings.future_tolerance, now
     )
-    async with open_yahoo(settings.name, settings.base_url) as yahoo:
-        yield EquitySource(settings, yahoo, inspection)
+    yield EquitySource(settings, Yahoo(settings.name, settings.base_url), inspection)

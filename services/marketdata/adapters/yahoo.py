@@ -1,13 +1,14 @@
 """Yahoo's prices through the library yfinance, which blocks: its calls are made in a thread, one at a time."""
 
 import asyncio
+import atexit
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from functools import cache
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -73,15 +74,15 @@ class Yahoo:
 
     async def _ask(self, ticker: str, ask: Any) -> Any:
         def work() -> Any:
-            import yfinance  # it takes seconds, and not everybody follows shares
-
-            yfinance.config.debug.hide_exceptions = False
+            library = _library()
             try:
-                return ask(yfinance.Ticker(ticker, session=self._session))
-            except yfinance.exceptions.YFRateLimitError:
-                raise
-            except (yfinance.exceptions.YFPricesMissingError, yfinance.exceptions.YFTzMissingError):
+                return ask(library.Ticker(ticker, session=self._session))
+            except library.exceptions.YFTickerMissingError:
                 return None
+            except OSError as error:
+                if getattr(getattr(error, "response", None), "status_code", None) == HTTPStatus.NOT_FOUND:
+                    return None
+                raise
 
         async with self._turn:
             try:
@@ -94,21 +95,16 @@ class Yahoo:
                 ) from error
 
 
-@asynccontextmanager
-async def open_yahoo(name: str, base_url: str) -> AsyncIterator[Yahoo]:
-    """Yahoo, at ``base_url`` where that is not empty. What the library remembers is forgotten at the end."""
-    folder = await asyncio.to_thread(tempfile.mkdtemp, prefix="yahoo-")
-    try:
-        await asyncio.to_thread(_remember_in, folder)
-        yield Yahoo(name, base_url)
-    finally:
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+@cache
+def _library() -> Any:
+    """The library, which is loaded when it is first needed: it takes seconds, and not everybody follows shares."""
+    import yfinance
 
-
-def _remember_in(folder: str) -> None:
-    import yfinance  # as above
-
-    yfinance.set_tz_cache_location(str(Path(folder)))
+    folder = tempfile.mkdtemp(prefix="yahoo-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    yfinance.set_tz_cache_location(folder)
+    yfinance.config.debug.hide_exceptions = False
+    return yfinance
 
 
 class _Moved(HTTPAdapter):
