@@ -440,3 +440,53 @@ async def test_a_stream_of_candles_has_forming_ones_where_wanted_and_resumes(wor
         request.resume_token = first.resume_token
         again = aiter(replica.stub.StreamCandles(request, metadata=replica.metadata))
         assert [candle.sequence for candle in (await anext(again)).candles.candles] == [1]
+
+
+async def test_indicators_are_computed_for_the_newest_candles_or_a_span(world: LiveWorld) -> None:
+    for number in range(1, 11):
+        await world.complete(a_candle(number, close=str(10 * number)))
+    async with world.replica() as replica:
+        ema = indicator_pb2.Indicator(kind=indicator_pb2.INDICATOR_KIND_EMA)
+        request = pb.GetIndicatorsRequest(symbol=BTC, interval=candle_pb2.INTERVAL_1M, indicators=[SMA, ema], limit=2)
+        newest = await replica.stub.GetIndicators(request, metadata=replica.metadata)
+        assert [point.values["sma"] for point in newest.series[0].points] == [80.0, 90.0]
+        # What is left out takes the customary value; there are too few candles for it.
+        assert (newest.series[1].indicator.period, list(newest.series[1].points)) == (20, [])
+
+        request.start_time.CopyFrom(timestamps.to_pb(a_candle(4).open_time))
+        request.end_time.CopyFrom(timestamps.to_pb(a_candle(7).open_time))
+        request.limit = 0
+        of_span = await replica.stub.GetIndicators(request, metadata=replica.metadata)
+        points = of_span.series[0].points
+        assert [point.values["sma"] for point in points] == [30.0, 40.0, 50.0]
+        assert timestamps.from_pb(points[0].open_time) == a_candle(4).open_time
+
+
+async def test_wrong_requests_for_indicators_are_refused(world: LiveWorld) -> None:
+    async with world.replica() as replica:
+        for symbol, period, reason in ((QUIET, 1, "FIELD_VIOLATION"), ("XRP-USDT@simex", 3, "SYMBOL_NOT_FOUND")):
+            wanted = indicator_pb2.Indicator(kind=indicator_pb2.INDICATOR_KIND_RSI, period=period)
+            request = pb.GetIndicatorsRequest(symbol=symbol, interval=candle_pb2.INTERVAL_1M, indicators=[wanted])
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await replica.stub.GetIndicators(request, metadata=replica.metadata)
+            assert error_info(refused.value).reason == f"ERROR_REASON_{reason}"
+
+
+async def test_a_forming_candle_is_whole_though_it_began_before_anybody_wanted_it(world: LiveWorld) -> None:
+    async with world.replica() as replica:
+        await world.trade(a_trade(301, price="60001"))
+        await world.trade(*(a_trade(sequence) for sequence in (302, 303)))
+        hour = stream_pb2.Instrument(
+            channel=stream_pb2.CHANNEL_CANDLES, symbol=BTC, interval=candle_pb2.INTERVAL_1H, include_forming=True
+        )
+        first = replica.open(subscribe(hour, candles_of(BTC, include_forming=True)))
+        await first.statuses()
+        volumes: dict[int, str] = {}
+        while len(volumes) < 2:
+            for candle in (await first.next()).candles.candles:
+                volumes[candle.interval] = candle.volume.value
+        assert volumes == {candle_pb2.INTERVAL_1H: "3", candle_pb2.INTERVAL_1M: "3"}
+        await world.trade(a_trade(304))
+        while "4" not in volumes.values():
+            for candle in (await first.next()).candles.candles:
+                volumes[candle.interval] = candle.volume.value
