@@ -189,6 +189,19 @@ class Conversation:
         self.call.cancel()
 
 
+class _Candles:
+    """Of the queries, the one that has to do with forming candles."""
+
+    def __init__(self, catalog: Catalog, stored: StoredCandles) -> None:
+        self._catalog = catalog
+        self._stored = stored
+
+    async def candles(self, request: pb.GetCandlesRequest) -> pb.GetCandlesResponse:
+        self._catalog.require(request.symbol)
+        found = await self._stored.newest_candles(request.symbol, convert.interval_from_pb(request.interval), 500)
+        return convert.candles_page_to_pb(found, "")
+
+
 @dataclass
 class LiveWorld:
     """What outlives a replica: the journal, and what is stored."""
@@ -245,7 +258,7 @@ class LiveWorld:
             LiveIndicators(get_indicators),
         )
         # What streams have nothing to do with is not there.
-        servicer = MarketDataServicer(cast("Any", None), get_indicators, Streams(live))
+        servicer = MarketDataServicer(cast("Any", _Candles(catalog, self.stored)), get_indicators, Streams(live))
         broadcasts = {"trades": trades, "books": books, **{str(i.value): b for i, b in candles.items()}}
         async with serving({SERVICE: servicer}, self.certificates, workload="marketdata", **options) as served:
             replica = Replica(served, pb_grpc.MarketDataServiceStub(served.channel(SERVICE)), broadcasts)

@@ -88,11 +88,16 @@ def indicators_payload(batch: indicator_pb2.IndicatorBatch) -> bytes:
     return length_delimited(_RESPONSE["indicators"].number, batch.SerializeToString())
 
 
-def forming_candle(candle: Candle) -> bytes:
-    """A candle that goes on, as a part of a batch."""
+def forming_candle_to_pb(candle: Candle) -> candle_pb2.Candle:
+    """A candle that goes on."""
     message = convert.candle_to_pb(candle)
     message.state = candle_pb2.CANDLE_STATE_FORMING
-    return length_delimited(_BATCH_OF_CANDLES, message.SerializeToString())
+    return message
+
+
+def forming_candle(candle: Candle) -> bytes:
+    """A candle that goes on, as a part of a batch."""
+    return length_delimited(_BATCH_OF_CANDLES, forming_candle_to_pb(candle).SerializeToString())
 
 
 def candles_payload(parts: Iterable[bytes], field: int = _RESPONSE["candles"].number) -> bytes:

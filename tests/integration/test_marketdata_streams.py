@@ -490,3 +490,18 @@ async def test_a_forming_candle_is_whole_though_it_began_before_anybody_wanted_i
         while "4" not in volumes.values():
             for candle in (await first.next()).candles.candles:
                 volumes[candle.interval] = candle.volume.value
+
+
+async def test_the_last_page_of_candles_ends_with_the_forming_one_where_wanted(world: LiveWorld) -> None:
+    await world.complete(a_candle(1))
+    await world.trade(a_trade(61, price="60001"))
+    async with world.replica() as replica:
+        request = pb.GetCandlesRequest(symbol=BTC, interval=candle_pb2.INTERVAL_1M, include_forming=True)
+        candles = (await replica.stub.GetCandles(request, metadata=replica.metadata)).candles
+        assert [(candle.state, candle.close.value) for candle in candles] == [
+            (candle_pb2.CANDLE_STATE_COMPLETE, "60000"),
+            (candle_pb2.CANDLE_STATE_FORMING, "60001"),
+        ]
+        request.end_time.CopyFrom(timestamps.to_pb(a_candle(2).open_time))
+        candles = (await replica.stub.GetCandles(request, metadata=replica.metadata)).candles
+        assert [candle.state for candle in candles] == [candle_pb2.CANDLE_STATE_COMPLETE]

@@ -12,6 +12,7 @@ from services.marketdata.indicator_converters import indicators_from_pb, series_
 from services.marketdata.servicers.queries import Queries
 from services.marketdata.servicers.streams import Streams
 from services.marketdata.use_cases.indicators import GetIndicators
+from services.runtime.errors import FieldViolations
 
 _DEFAULT_LIMIT = 500
 
@@ -35,7 +36,12 @@ class MarketDataServicer(pb_grpc.MarketDataServiceServicer):
         return self._queries.symbols(request)
 
     async def GetCandles(self, request: pb.GetCandlesRequest, context: Context) -> pb.GetCandlesResponse:
-        return await self._queries.candles(request)
+        if request.include_forming and request.time_zone:
+            raise FieldViolations({"include_forming": "there are no forming candles of days of a time zone"})
+        page = await self._queries.candles(request)
+        if request.include_forming and not page.next_page_token:
+            await self._streams.add_forming(request, page)
+        return page
 
     async def ListTrades(self, request: pb.ListTradesRequest, context: Context) -> pb.ListTradesResponse:
         return await self._queries.trades(request)

@@ -47,6 +47,15 @@ class Streams:
         )
         return stream_packed(subscription, pb.StreamCandlesResponse, stream_convert.pack_candles_alone)
 
+    async def add_forming(self, request: pb.GetCandlesRequest, page: pb.GetCandlesResponse) -> None:
+        """Add the candle that is forming to the last ``page`` of candles, if it was asked for."""
+        start, end = convert.span_from_pb(request)
+        candle = await self._live.forming.now(request.symbol, convert.interval_from_pb(request.interval))
+        if candle is None or (start is not None and candle.open_time < start):
+            return
+        if end is None or candle.open_time < end:
+            page.candles.append(stream_convert.forming_candle_to_pb(candle))
+
     async def instruments(self, request: pb.StreamMarketDataRequest) -> AsyncIterator[pb.StreamMarketDataResponse]:
         """The instruments of the request."""
         session = self._session()

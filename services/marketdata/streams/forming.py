@@ -103,6 +103,15 @@ class LiveForming:
                 del self._wanted[symbol]
                 self._followed.pop(symbol, None)
 
+    async def now(self, symbol: str, interval: Interval) -> Candle | None:
+        """The forming candle of ``symbol``; None when none is forming."""
+        try:
+            await self.follow([symbol])
+            followed = self._followed.get(symbol)
+            return None if followed is None else followed.current(symbol, interval)
+        finally:
+            self.leave([symbol])
+
     def part(self, symbol: str, interval: Interval) -> bytes:
         """The forming candle as a part of a batch; empty when none is forming."""
         moment, part = self._made.get((symbol, interval), (-1, b""))

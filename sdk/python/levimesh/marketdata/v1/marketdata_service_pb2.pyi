@@ -110,7 +110,7 @@ class GetCandlesRequest(_message.Message):
     bars are summed up from hourly candles, so zones that are off by half an hour are refused.
     """
     include_forming: _builtins.bool
-    """Whether the candle that is forming now is added at the end of the last page."""
+    """Whether the candle that is forming now is added at the end of the last page, if it is in the span. Not with a time zone."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """Only candles that open at this time or later."""
