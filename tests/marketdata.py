@@ -249,7 +249,8 @@ class World:
                 await stack.enter_async_context(open_source(source, quarantine, values.retention(), history))
                 for source in values.all_sources()
             ]
-            leases = AbandonedLeases(engine) if abandoned else PostgresLeases(engine)
+            own = await stack.enter_async_context(open_database(values.database_url, pool_size=2))
+            leases = AbandonedLeases(own) if abandoned else PostgresLeases(own)
             health = Health()
             marketdata = build(values, Connections(engine, leases, journal), sources, quarantine, health)
             served = await stack.enter_async_context(

@@ -1,4 +1,4 @@
-"""Replicas of marketdata: one leads a source, all serve; when it goes, another goes on, and nothing is lost or doubled."""
+"""One replica leads a source, all serve; when it goes, another goes on, and nothing is lost or doubled."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -116,6 +116,7 @@ async def test_one_replica_leads_and_all_tell_the_same_and_stream_the_same(world
             second.has_seen_everything_once()
 
         async def counts() -> bool:
+            await world.exchange.goes_on_for(20)
             return (await source_of(two)).rows >= 30
 
         await until(counts)
