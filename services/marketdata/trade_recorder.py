@@ -15,7 +15,7 @@ from services.marketdata.ports.trades import Stored
 
 _log = logging.getLogger(__name__)
 
-_BATCH = 5_000
+_BATCH = 20_000
 _STOP_SECONDS = 2.0
 MOST_WAITING = 200_000
 """How many trades wait at most while the store is away."""
