@@ -1,6 +1,7 @@
 """Puts the parts of order books together."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,6 +25,8 @@ from services.runtime.broadcast import Broadcast
 from services.runtime.clock import utc_now
 from services.runtime.journal import RedisJournal
 
+_log = logging.getLogger(__name__)
+
 Work = Callable[[], Awaitable[None]]
 
 _SNAPSHOTS_MISSED = 3
@@ -36,6 +39,7 @@ class BookParts:
     """The order books of a replica."""
 
     books: Books
+    store: PostgresBooks
     broadcast: Broadcast
     """What the leaders of all sources tell; its events reach ``books`` first."""
     servicer: OrderBookServicer
@@ -71,12 +75,15 @@ def open_books(
         "books left behind": partial(publisher.watch_over, followed),
         "books retention": partial(_drop_expired, store, lambda: [feed.newest for feed in feeds], kept),
     }
-    return BookParts(books, broadcast, servicer, feed_of, work)
+    return BookParts(books, store, broadcast, servicer, feed_of, work)
 
 
 async def _drop_expired(store: BookStore, newest: Callable[[], list[datetime | None]], kept: timedelta) -> None:
     """Drop old books for ever, by the clocks of the sources that are gathered here."""
     while True:
         if times := [time for time in newest() if time is not None]:
-            await store.drop_expired(min(times) - kept)
+            try:
+                await store.drop_expired(min(times) - kept)
+            except Exception as error:  # noqa: BLE001 - whatever fails is told, and tried again
+                _log.warning("old books not dropped", extra={"problem": repr(error)})
         await asyncio.sleep(_RETENTION_SECONDS)
