@@ -33,22 +33,22 @@ class VerifyCandles:
         if (end - start) / interval.length > _MOST_CANDLES:
             raise FieldViolations({"end_time": f"at most {_MOST_CANDLES} candles after start_time"})
         start = interval.floor(start) + (interval.length if start > interval.floor(start) else start - start)
-        ours = await self.store.candles(symbol, interval, start, end, _MOST_CANDLES)
+        stored = await self.store.candles(symbol, interval, start, end, _MOST_CANDLES)
         try:
-            theirs = await self._theirs(source, market, interval, start, end)
+            now = await source.now()
+            theirs = await self._theirs(source, market, interval, start, min(end, interval.floor(now)))
         except SourceUnavailable as error:
             raise DependencyUnavailable(str(error), part=market.source) from error
-        return compared(ours, theirs)
+        return compared([candle for candle in stored if candle.close_time <= now], theirs)
 
     async def _theirs(
         self, source: Source, symbol: Symbol, interval: Interval, start: datetime, end: datetime
     ) -> list[Candle]:
-        """The source's candles that are over; where it has none between two others, nothing was traded."""
-        over = min(end, await source.now())
+        """The source's candles; where it has none between two others, nothing was traded."""
         candles: list[Candle] = []
-        while start < over:
+        while start < end:
             page = await source.candles(symbol, interval, start)
-            wanted = [candle for candle in page if candle.open_time < over and candle.close_time <= over]
+            wanted = [candle for candle in page if candle.open_time < end]
             candles += wanted
             if not wanted or len(wanted) < len(page):
                 break

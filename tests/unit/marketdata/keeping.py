@@ -267,7 +267,7 @@ def summed_up(trades: Sequence[Trade]) -> dict[Interval, list[Candle]]:
                 price = prices[-1]
                 continue
             values = prices[0], max(prices), min(prices), prices[-1], volume
-            candles[interval].append(Candle(BTC, interval, open_time, *values, Origin.TRADES))
+            candles[interval].append(Candle(ordered[0].symbol, interval, open_time, *values, Origin.TRADES))
             price = prices[-1]
     for interval in ROLLED_UP:
         candles[interval] = roll_up(candles[PART], interval)
