@@ -56,9 +56,13 @@ class Leadership:
                 await asyncio.sleep(self._times.try_every)
                 continue
             _log.info("leading", extra={"source": self._source, "token": lease.token})
+            # A task of its own: a group that fails while it is cancelled loses the cancellation on Python 3.11.
+            holding = asyncio.create_task(self._hold(lease, asked))
             try:
-                await self._hold(lease, asked)
+                await asyncio.wait([holding])
             finally:
+                holding.cancel()
+                await asyncio.wait([holding])
                 await self._release(lease)
             lasted = _clock() - asked
             if lasted > self._leases.valid_seconds:
