@@ -24,7 +24,7 @@ from services.marketdata.live_parts import open_streams
 from services.marketdata.ports.leases import Leases
 from services.marketdata.quarantine_recorder import QuarantineRecorder
 from services.marketdata.repairs import RepairParts
-from services.marketdata.retention import drop_expired
+from services.marketdata.retention import drop_expired, make_ahead
 from services.marketdata.service_parts import Answering
 from services.marketdata.settings import MarketDataSettings
 from services.marketdata.source_parts import Replica, SourceParts, lead_rates, lead_source
@@ -148,6 +148,9 @@ def build(
         "quarantine": quarantine.run,
         "quarantine retention": quarantine.drop_expired,
         **_retention(settings, stores, _kinds(sources)),
+        "partitions ahead": partial(
+            make_ahead, list(_kinds(sources)), stores.states, (stores.trades, stores.candles, books.store)
+        ),
         **_health(connections, stores, _kinds(sources), health),
     }
     for parts in led.values():

@@ -1,6 +1,6 @@
 """Order books in PostgreSQL."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -44,7 +44,7 @@ _UNBOUNDED = 2**31
 
 
 class PostgresBooks:
-    """Implements BookStore."""
+    """Implements BookStore and Partitioned."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -84,6 +84,11 @@ class PostgresBooks:
             deltas = map(_delta, await connection.execute(text(_DELTAS_AFTER), values))
             events: list[BookChange] = [*snapshots, *deltas]
         return sorted(events, key=lambda event: event.sequence)[:limit]
+
+    async def prepare(self, times: Iterable[datetime]) -> None:
+        moments = list(times)
+        for partitions in self._partitions:
+            await partitions.make_for(moments)
 
     async def drop_expired(self, before: datetime) -> None:
         for partitions in self._partitions:

@@ -1,6 +1,6 @@
 """Candles in PostgreSQL: partitions by month."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple
 from dataclasses import replace as changed
 from datetime import datetime, timedelta
@@ -25,7 +25,7 @@ _LINE_KEPT = 1_000
 
 
 class PostgresCandles:
-    """Implements CandleStore.
+    """Implements CandleStore and Partitioned.
 
     The line of a series is locked while its candles are stored, so writers of the same series take turns.
     """
@@ -91,6 +91,9 @@ class PostgresCandles:
     async def newest_candles(self, symbol: str, interval: Interval, limit: int) -> list[Candle]:
         rows = await self._rows(statements.NEWEST, symbol=symbol, interval=interval.value, limit=limit)
         return [_candle(row) for row in reversed(rows)]
+
+    async def prepare(self, times: Iterable[datetime]) -> None:
+        await self._candle_partitions.make_for(times)
 
     async def drop_expired(self, now: datetime, kept: Mapping[Interval, timedelta]) -> None:
         longest = max(kept.values())

@@ -9,6 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 _ADD = "SELECT marketdata.add_partitions(:parent, :unit, :first, :last)"
 
+# Dropping waits for all who read the table, and new ones wait for it: rather it is tried again later.
+_BE_IMPATIENT = "SET LOCAL lock_timeout = '1s'"
+
 _DROP = "SELECT marketdata.drop_partitions(:parent, :unit, :before)"
 
 _KEYS: dict[str, Callable[[datetime], object]] = {"day": datetime.toordinal, "month": attrgetter("year", "month")}
@@ -41,6 +44,7 @@ class Partitions:
     async def drop(self, before: datetime) -> None:
         """Drop those that hold nothing as new as ``before``."""
         async with self._engine.begin() as connection:
+            await connection.execute(text(_BE_IMPATIENT))
             await connection.execute(text(_DROP), {"parent": self._parent, "unit": self._unit, "before": before})
         self.forget()
 

@@ -47,7 +47,7 @@ _LARGEST_NUMBER = 2**63 - 1
 
 
 class PostgresTrades:
-    """Implements TradeStore.
+    """Implements TradeStore and Partitioned.
 
     The line of a symbol is locked while its trades are stored, so writers of the same symbol take turns. What has a
     higher number than all that is stored is new for sure, and goes by COPY at once; for the rest the store is searched.
@@ -77,6 +77,9 @@ class PostgresTrades:
         values = {"symbol": symbol, "sequence": sequence, "limit": limit}
         async with self._engine.connect() as connection:
             return [_trade(row) for row in await connection.execute(text(_AFTER), values)]
+
+    async def prepare(self, times: Iterable[datetime]) -> None:
+        await self._partitions.make_for(times)
 
     async def drop_expired(self, before: datetime) -> None:
         await self._partitions.drop(before)
