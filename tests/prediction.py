@@ -178,6 +178,24 @@ class FakeMarketData(marketdata_service_pb2_grpc.MarketDataServiceServicer):
     async def GetTicker(self, request: Any, context: Any) -> Any:
         raise NotImplementedError
 
+    async def BatchGetTickers(self, request: Any, context: Any) -> Any:
+        raise NotImplementedError
+
+    async def ConvertPrice(self, request: Any, context: Any) -> Any:
+        raise NotImplementedError
+
+    async def GetIndicators(self, request: Any, context: Any) -> Any:
+        raise NotImplementedError
+
+    async def ListTrades(self, request: Any, context: Any) -> Any:
+        raise NotImplementedError
+
+    def MarketDataStream(self, request: Any, context: Any) -> Any:
+        raise NotImplementedError
+
+    def StreamMarketData(self, request: Any, context: Any) -> Any:
+        raise NotImplementedError
+
     def StreamTrades(self, request: Any, context: Any) -> Any:
         raise NotImplementedError
 

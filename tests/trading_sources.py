@@ -14,7 +14,7 @@ from levimesh.marketdata.v1 import marketdata_service_pb2, marketdata_service_pb
 from levimesh.prediction.v1 import prediction_pb2, prediction_service_pb2, prediction_service_pb2_grpc
 from services.runtime import timestamps
 from services.runtime.clock import utc_now
-from services.runtime.errors import FailedPrecondition, ShuttingDown
+from services.runtime.errors import ShuttingDown
 
 if TYPE_CHECKING:
     pass
@@ -80,7 +80,12 @@ class FakeMarketData(marketdata_service_pb2_grpc.MarketDataServiceServicer):
         """When the prices reached the mesh, where that was not just now."""
         self.symbols = {
             symbol: symbol_pb2.Symbol(
-                symbol=symbol, price_step=number("0.01"), quantity_step=number("0.00001"), min_notional=number("5")
+                asset_type=symbol_pb2.ASSET_TYPE_CRYPTO,
+                state=symbol_pb2.SYMBOL_STATE_ACTIVE,
+                symbol=symbol,
+                price_step=number("0.01"),
+                quantity_step=number("0.00001"),
+                min_notional=number("5"),
             )
             for symbol in (BTC, ETH)
         }
@@ -110,16 +115,18 @@ class FakeMarketData(marketdata_service_pb2_grpc.MarketDataServiceServicer):
     async def ListSymbols(self, request: Any, context: Any) -> marketdata_service_pb2.ListSymbolsResponse:
         return marketdata_service_pb2.ListSymbolsResponse(symbols=self.symbols.values())
 
-    async def GetTicker(self, request: Any, context: Any) -> marketdata_service_pb2.GetTickerResponse:
-        if request.symbol not in self.prices:
-            raise NotTradedYet("not traded yet")
-        ticker = trade_pb2.Ticker(
-            symbol=request.symbol,
-            last_price=number(self.prices[request.symbol]),
+    async def BatchGetTickers(self, request: Any, context: Any) -> marketdata_service_pb2.BatchGetTickersResponse:
+        traded = [symbol for symbol in request.symbols if symbol in self.prices]
+        missing = [symbol for symbol in request.symbols if symbol not in self.prices]
+        return marketdata_service_pb2.BatchGetTickersResponse(tickers=map(self._ticker, traded), missing=missing)
+
+    def _ticker(self, symbol: str) -> trade_pb2.Ticker:
+        return trade_pb2.Ticker(
+            symbol=symbol,
+            last_price=number(self.prices[symbol]),
             last_trade_time=timestamps.to_pb(MARKET_TIME),
-            last_receive_time=timestamps.to_pb(self.received_at.get(request.symbol, utc_now())),
+            last_receive_time=timestamps.to_pb(self.received_at.get(symbol, utc_now())),
         )
-        return marketdata_service_pb2.GetTickerResponse(ticker=ticker)
 
     async def StreamTrades(
         self, request: Any, context: Any
@@ -134,7 +141,7 @@ class FakeMarketData(marketdata_service_pb2_grpc.MarketDataServiceServicer):
     async def ListBackfills(self, request: Any, context: Any) -> Any:
         raise NotImplementedError
 
-    async def BatchGetTickers(self, request: Any, context: Any) -> Any:
+    async def GetTicker(self, request: Any, context: Any) -> Any:
         raise NotImplementedError
 
     async def ConvertPrice(self, request: Any, context: Any) -> Any:
@@ -154,10 +161,6 @@ class FakeMarketData(marketdata_service_pb2_grpc.MarketDataServiceServicer):
 
     def StreamCandles(self, request: Any, context: Any) -> Any:
         raise NotImplementedError
-
-
-class NotTradedYet(FailedPrecondition):
-    reason = "NO_MARKET_DATA"
 
 
 class FakePrediction(prediction_service_pb2_grpc.PredictionServiceServicer):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from levimesh.client.streams import resume
-from levimesh.marketdata.v1 import candle_pb2
+from levimesh.marketdata.v1 import candle_pb2, symbol_pb2
 from levimesh.marketdata.v1 import marketdata_service_pb2 as pb
 from services.prediction import converters as convert
 from services.prediction.domain.market import Candle
@@ -28,7 +28,9 @@ class GrpcMarket:
         self._marketdata = marketdata
 
     async def symbols(self) -> frozenset[str]:
-        response = await self._marketdata.ListSymbols(pb.ListSymbolsRequest())
+        # Models are made of candles with volume, and of what trades day and night.
+        wanted = pb.ListSymbolsRequest(asset_type=symbol_pb2.ASSET_TYPE_CRYPTO, state=symbol_pb2.SYMBOL_STATE_ACTIVE)
+        response = await self._marketdata.ListSymbols(wanted)
         return frozenset(symbol.symbol for symbol in response.symbols)
 
     async def backfills(self) -> list[Backfill]:

@@ -11,6 +11,7 @@ import grpc
 from levimesh.client.streams import resume
 from levimesh.marketdata.v1 import marketdata_service_pb2 as pb
 from levimesh.marketdata.v1 import marketdata_service_pb2_grpc as pb_grpc
+from levimesh.marketdata.v1 import symbol_pb2
 from services.runtime.clock import Clock
 from services.trading import converters as convert
 from services.trading.domain.markets import Price, Symbol, Trade
@@ -20,7 +21,9 @@ from services.trading.use_cases.fill_resting_orders import TRADES, FillRestingOr
 
 _log = logging.getLogger(__name__)
 
-_SYMBOLS_SECONDS = 30.0
+_SYMBOLS_SECONDS = 5.0
+_AT_ONCE = 1_000
+"""How many tickers a call can ask for."""
 
 
 class LiveMarket:
@@ -36,6 +39,7 @@ class LiveMarket:
         self._silence = silence
         self._price_age = price_age
         self._symbols: dict[str, Symbol] = {}
+        self._traded: frozenset[str] = frozenset()
         self._prices: dict[str, Price] = {}
         self._known_until: datetime | None = None
         self.met = asyncio.Event()
@@ -70,13 +74,14 @@ class LiveMarket:
             raise StaleMarketData("the market has not been heard of for too long; try again when its feed is back")
 
     async def ping(self) -> None:
-        """Raise MeshError unless every symbol can be traded as far as the market goes; for a health check."""
+        """Raise MeshError unless every symbol that trades has a price; for a health check."""
         self.check_fresh()
-        self.last_prices(self._symbols)
+        self.last_prices(self._traded)
 
-    def list_symbols(self, symbols: Sequence[Symbol]) -> None:
-        """Take ``symbols`` as all there are."""
+    def list_symbols(self, symbols: Sequence[Symbol], traded: Collection[str]) -> None:
+        """Take ``symbols`` as all there are, of which trades of ``traded`` come."""
         self._symbols = {symbol.symbol: symbol for symbol in symbols}
+        self._traded = frozenset(traded)
 
     def begin(self, symbol: str, price: Price) -> None:
         """Take ``price`` until the symbol trades."""
@@ -114,7 +119,7 @@ class MarketFeed:
         self._fill_resting_orders = fill_resting_orders
 
     async def refresh_symbols(self) -> None:
-        """Ask for the symbols every half minute, for ever."""
+        """Ask for the symbols every few seconds, for ever: all rules of a symbol change at one moment."""
         while True:
             await self._list_symbols()
             await asyncio.sleep(_SYMBOLS_SECONDS)
@@ -140,16 +145,18 @@ class MarketFeed:
     async def _list_symbols(self) -> list[Symbol]:
         response = await self._marketdata.ListSymbols(pb.ListSymbolsRequest())
         symbols = [convert.symbol_from_pb(symbol) for symbol in response.symbols]
-        self._market.list_symbols(symbols)
+        self._market.list_symbols(symbols, [symbol.symbol for symbol in response.symbols if _trades(symbol)])
         return symbols
 
     async def _warm(self) -> None:
-        """Know a price of every symbol before the stream brings newer ones."""
-        for symbol in await self._list_symbols():
-            try:
-                answer = await self._marketdata.GetTicker(pb.GetTickerRequest(symbol=symbol.symbol))
-            except grpc.aio.AioRpcError as error:
-                if error.code() is not grpc.StatusCode.FAILED_PRECONDITION:
-                    raise
-            else:
-                self._market.begin(symbol.symbol, convert.price_from_pb(answer.ticker))
+        """Know a price of every symbol that has one before the stream brings newer ones."""
+        names = [symbol.symbol for symbol in await self._list_symbols()]
+        for start in range(0, len(names), _AT_ONCE):
+            request = pb.BatchGetTickersRequest(symbols=names[start : start + _AT_ONCE])
+            for ticker in (await self._marketdata.BatchGetTickers(request)).tickers:
+                self._market.begin(ticker.symbol, convert.price_from_pb(ticker))
+
+
+def _trades(symbol: symbol_pb2.Symbol) -> bool:
+    """Whether trades of ``symbol`` are to come: shares and currencies have prices only."""
+    return symbol.asset_type == symbol_pb2.ASSET_TYPE_CRYPTO and symbol.state == symbol_pb2.SYMBOL_STATE_ACTIVE

@@ -29,7 +29,7 @@ def clock() -> Clock:
 @pytest.fixture
 def market(clock: Clock) -> LiveMarket:
     market = LiveMarket(clock, silence=15 * A_SECOND, price_age=60 * A_SECOND)
-    market.list_symbols([SYMBOLS[BTC]])
+    market.list_symbols([SYMBOLS[BTC]], [BTC])
     return market
 
 
@@ -111,11 +111,18 @@ async def test_the_market_is_met_when_it_is_fresh_for_the_first_time(market: Liv
 
 
 async def test_the_market_is_not_whole_before_every_symbol_has_a_price(market: LiveMarket) -> None:
-    market.list_symbols([SYMBOLS[BTC], SYMBOLS[ETH]])
+    market.list_symbols([SYMBOLS[BTC], SYMBOLS[ETH]], [BTC, ETH])
     market.trade([a_trade("101")])
 
     with pytest.raises(MarketDataUnavailable, match=ETH):
         await market.ping()
 
     market.begin(ETH, Price(Decimal(100), NOW, NOW))
+    await market.ping()
+
+
+async def test_a_symbol_that_does_not_trade_is_not_waited_for(market: LiveMarket) -> None:
+    market.list_symbols([SYMBOLS[BTC], SYMBOLS[ETH]], [BTC])
+    market.trade([a_trade("101")])
+
     await market.ping()
