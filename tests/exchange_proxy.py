@@ -15,6 +15,8 @@ class ExchangeProxy:
         self.url = ""
         self.dropped = 0
         """How many messages were lost."""
+        self.connections = 0
+        """How many websockets there have been."""
         self._target = target
         self._to_drop: dict[str, int] = {}
         self._sockets: set[web.WebSocketResponse] = set()
@@ -58,6 +60,7 @@ class ExchangeProxy:
         client = web.WebSocketResponse()
         await client.prepare(request)
         self._sockets.add(client)
+        self.connections += 1
         requests = asyncio.create_task(_pass_requests(client, exchange))
         try:
             with suppress(ConnectionError):

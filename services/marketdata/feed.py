@@ -10,7 +10,7 @@ from typing import Protocol
 
 from services.marketdata.candle_keeper import CandleKeeper
 from services.marketdata.catalog import Catalog
-from services.marketdata.domain.market import Channel, Symbol, SymbolState, Trade
+from services.marketdata.domain.market import Channel, SourceKind, Symbol, SymbolState, Trade
 from services.marketdata.domain.series import Progress
 from services.marketdata.domain.source_status import SourceState, SourceStatus
 from services.marketdata.live_symbol import LiveSymbol
@@ -171,6 +171,8 @@ class Feed:
             tasks.create_task(live.keeper.run())
             if Channel.TRADES in self._source.channels:
                 tasks.create_task(live.watch())
+            if self._source.kind is SourceKind.EXCHANGE:
+                tasks.create_task(live.watch_silence(self._times.silent_seconds))
 
     async def _stop(self, name: str) -> None:
         live, task = self._symbols.pop(name)

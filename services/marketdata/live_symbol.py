@@ -13,6 +13,8 @@ _log = logging.getLogger(__name__)
 
 _TROUBLED_SECONDS = 10.0
 """How long after its last failure a connection without trades counts as failed."""
+_ARRIVAL_SECONDS = 1.0
+"""How long after a trade can be asked for it has reached us also by itself."""
 
 
 class LiveSymbol:
@@ -28,6 +30,8 @@ class LiveSymbol:
         self._recorder = recorder
         self._problem: tuple[float, str] | None = None
         self._waiting: asyncio.Timeout | None = None
+        self._newest: Trade | None = None
+        self._heard_at = asyncio.get_running_loop().time()
 
     @property
     def problem(self) -> str | None:
@@ -53,6 +57,31 @@ class LiveSymbol:
                 self._lost(str(error))
                 await asyncio.sleep(patience.lost())
 
+    async def watch_silence(self, silent_seconds: float) -> None:
+        """For ever, find out whether a market that is silent has traded nevertheless, and then connect anew."""
+        while True:
+            left = self._heard_at + silent_seconds - asyncio.get_running_loop().time()
+            if left > 0:
+                await asyncio.sleep(left)
+                continue
+            self._heard_at = asyncio.get_running_loop().time()
+            try:
+                if await self._misses_trades():
+                    _log.warning("trades do not come, though there are some", extra={"symbol": self.symbol.symbol})
+                    await self._source.reconnect()
+                    self.give_up()
+            except SourceUnavailable as error:
+                _log.warning("silence not explained", extra={"symbol": self.symbol.symbol, "problem": str(error)})
+
+    async def _misses_trades(self) -> bool:
+        """Whether the source has trades behind the newest one, and none of them comes."""
+        newest = self._newest
+        if newest is None:
+            return False
+        missing = await self._source.past_trades(self.symbol, newest, newest.trade_time)
+        await asyncio.sleep(_ARRIVAL_SECONDS)
+        return bool(missing) and self._newest is newest
+
     def give_up(self) -> None:
         """Wait no longer for what was asked of the source, but ask it anew."""
         if self._waiting is not None and not self._waiting.expired():
@@ -66,7 +95,10 @@ class LiveSymbol:
             raise SourceUnavailable(f"{self._source.name} was silent for too long; it is connected anew") from error
         finally:
             self._waiting = None
-        self._recorder.add([step for step in steps if isinstance(step, Trade)])
+        trades = [step for step in steps if isinstance(step, Trade)]
+        self._recorder.add(trades)
+        if trades:
+            self._newest, self._heard_at = trades[-1], asyncio.get_running_loop().time()
         if self._problem is not None:
             self.reconnects += 1
             self._problem = None

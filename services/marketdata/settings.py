@@ -58,6 +58,8 @@ class MarketDataSettings(ServiceSettings):
 
     settle_seconds: float = Field(default=1.0, gt=0)
     """How long after the source has told its time everything that happened before that has reached us."""
+    silent_seconds: float = Field(default=60.0, gt=0)
+    """How long the source may be silent before it is connected anew."""
     history_1m_days: int = Field(default=2, ge=1)
     """How many days of one-minute candles are fetched at the first start, as far as the source has them."""
     history_5m_days: int = Field(default=300, ge=1)
@@ -128,6 +130,7 @@ class MarketDataSettings(ServiceSettings):
             symbols=self.symbols,
             book_depth=self.book_depth,
             settle_seconds=self.settle_seconds,
+            silent_seconds=self.silent_seconds,
         )
 
     def book_times(self) -> BookTimes:
