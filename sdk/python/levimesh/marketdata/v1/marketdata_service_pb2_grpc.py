@@ -27,6 +27,8 @@ if _version_not_supported:
 
 class MarketDataServiceStub:
     """MarketDataService serves what the sources report: symbols, trades and candles, live and past.
+
+    Times in requests are of the years 1900 to 2199.
     """
 
     def __init__(self, channel):
@@ -99,6 +101,8 @@ class MarketDataServiceStub:
 
 class MarketDataServiceServicer:
     """MarketDataService serves what the sources report: symbols, trades and candles, live and past.
+
+    Times in requests are of the years 1900 to 2199.
     """
 
     def ListSymbols(self, request, context):
@@ -294,6 +298,8 @@ def add_MarketDataServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class MarketDataService:
     """MarketDataService serves what the sources report: symbols, trades and candles, live and past.
+
+    Times in requests are of the years 1900 to 2199.
     """
 
     @staticmethod

@@ -27,7 +27,10 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class MarketDataServiceStub:
-    """MarketDataService serves what the sources report: symbols, trades and candles, live and past."""
+    """MarketDataService serves what the sources report: symbols, trades and candles, live and past.
+
+    Times in requests are of the years 1900 to 2199.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -108,7 +111,10 @@ class MarketDataServiceStub:
 
 @_typing.type_check_only
 class MarketDataServiceAsyncStub(MarketDataServiceStub):
-    """MarketDataService serves what the sources report: symbols, trades and candles, live and past."""
+    """MarketDataService serves what the sources report: symbols, trades and candles, live and past.
+
+    Times in requests are of the years 1900 to 2199.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListSymbols: _aio.UnaryUnaryMultiCallable[_marketdata_service_pb2.ListSymbolsRequest, _marketdata_service_pb2.ListSymbolsResponse]  # type: ignore[assignment]
@@ -185,7 +191,10 @@ class MarketDataServiceAsyncStub(MarketDataServiceStub):
     """
 
 class MarketDataServiceServicer(metaclass=_abc_1.ABCMeta):
-    """MarketDataService serves what the sources report: symbols, trades and candles, live and past."""
+    """MarketDataService serves what the sources report: symbols, trades and candles, live and past.
+
+    Times in requests are of the years 1900 to 2199.
+    """
 
     @_abc_1.abstractmethod
     def ListSymbols(

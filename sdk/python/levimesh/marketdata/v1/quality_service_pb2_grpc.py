@@ -27,6 +27,8 @@ if _version_not_supported:
 
 class DataQualityServiceStub:
     """DataQualityService tells where market data comes from, what is missing or wrong in it, and repairs it.
+
+    Times in requests are of the years 1900 to 2199.
     """
 
     def __init__(self, channel):
@@ -94,6 +96,8 @@ class DataQualityServiceStub:
 
 class DataQualityServiceServicer:
     """DataQualityService tells where market data comes from, what is missing or wrong in it, and repairs it.
+
+    Times in requests are of the years 1900 to 2199.
     """
 
     def ListSources(self, request, context):
@@ -267,6 +271,8 @@ def add_DataQualityServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class DataQualityService:
     """DataQualityService tells where market data comes from, what is missing or wrong in it, and repairs it.
+
+    Times in requests are of the years 1900 to 2199.
     """
 
     @staticmethod

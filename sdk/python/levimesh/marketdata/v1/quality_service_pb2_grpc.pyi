@@ -27,7 +27,10 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class DataQualityServiceStub:
-    """DataQualityService tells where market data comes from, what is missing or wrong in it, and repairs it."""
+    """DataQualityService tells where market data comes from, what is missing or wrong in it, and repairs it.
+
+    Times in requests are of the years 1900 to 2199.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -95,7 +98,10 @@ class DataQualityServiceStub:
 
 @_typing.type_check_only
 class DataQualityServiceAsyncStub(DataQualityServiceStub):
-    """DataQualityService tells where market data comes from, what is missing or wrong in it, and repairs it."""
+    """DataQualityService tells where market data comes from, what is missing or wrong in it, and repairs it.
+
+    Times in requests are of the years 1900 to 2199.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListSources: _aio.UnaryUnaryMultiCallable[_quality_service_pb2.ListSourcesRequest, _quality_service_pb2.ListSourcesResponse]  # type: ignore[assignment]
@@ -159,7 +165,10 @@ class DataQualityServiceAsyncStub(DataQualityServiceStub):
     """
 
 class DataQualityServiceServicer(metaclass=_abc_1.ABCMeta):
-    """DataQualityService tells where market data comes from, what is missing or wrong in it, and repairs it."""
+    """DataQualityService tells where market data comes from, what is missing or wrong in it, and repairs it.
+
+    Times in requests are of the years 1900 to 2199.
+    """
 
     @_abc_1.abstractmethod
     def ListSources(
