@@ -505,3 +505,16 @@ async def test_the_last_page_of_candles_ends_with_the_forming_one_where_wanted(w
         request.end_time.CopyFrom(timestamps.to_pb(a_candle(2).open_time))
         candles = (await replica.stub.GetCandles(request, metadata=replica.metadata)).candles
         assert [candle.state for candle in candles] == [candle_pb2.CANDLE_STATE_COMPLETE]
+
+
+@pytest.mark.parametrize("instrument", [*trades_of(BTC), ticker_of(BTC), candles_of(BTC, include_forming=True)])
+async def test_nobody_is_told_that_nothing_happened_while_the_journal_cannot_be_read(
+    world: LiveWorld, instrument: stream_pb2.Instrument
+) -> None:
+    async with world.replica() as replica:
+        request = subscribe(instrument)
+        request.subscribe.heartbeat_interval.FromSeconds(1)
+        stream = replica.open(request)
+        await stream.statuses()
+        await replica.stops_reading()
+        assert await ending_of(stream.call) == (grpc.StatusCode.UNAVAILABLE, "ERROR_REASON_DEPENDENCY_UNAVAILABLE")

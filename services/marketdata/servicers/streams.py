@@ -97,7 +97,7 @@ class Streams:
         )
         merge.add(complete)
         forming = FormingChannel(self._live.forming, interval, stream_convert.candles_payload_alone)
-        forming.ring(self._live.trades.ringing(bell))
+        forming.ring(bell)
         merge.add(forming)
         if request.slow_reader != streaming_pb2.SLOW_READER_CONFLATE:
             cut_when_stalled(lambda: merge.is_behind)

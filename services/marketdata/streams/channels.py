@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Self
 
@@ -42,7 +42,9 @@ class Channel(ABC):
     name: str
     """In resume tokens; "" for a channel that is not replayed."""
 
-    def __init__(self) -> None:
+    def __init__(self, broadcast: Broadcast) -> None:
+        """Fed by ``broadcast``."""
+        self._broadcast = broadcast
         self.instruments: dict[Instrument, None] = {}
         """In the order in which they were asked for."""
         self.symbols: frozenset[str] = frozenset()
@@ -81,9 +83,13 @@ class Channel(ABC):
     def _count_symbols(self) -> None:
         self.symbols = frozenset(instrument.symbol for instrument in self.instruments)
 
-    def ring(self, source: AbstractContextManager[None]) -> None:
-        """Let ``source`` ring until the channel is closed."""
-        self._ringing.enter_context(source)
+    def ring(self, bell: Bell) -> None:
+        """Ring ``bell`` when there may be something to take, until the channel is closed."""
+        self._ringing.enter_context(self._broadcast.ringing(bell))
+
+    def vouch(self) -> None:
+        """Raise DependencyUnavailable while it is not known whether there is something to take."""
+        self._broadcast.vouch()
 
     def close(self) -> None:
         """No more is wanted."""
@@ -100,9 +106,8 @@ class LineChannel(Channel):
     newest_after_loss = True
 
     def __init__(self, name: str, broadcast: Broadcast, reader: Reader, pack: Pack) -> None:
-        super().__init__()
+        super().__init__(broadcast)
         self.name = name
-        self._broadcast = broadcast
         self._reader = reader
         self._pack = pack
         self._resumes_after: str | None = None
@@ -124,7 +129,7 @@ class LineChannel(Channel):
         """
         reader = await broadcast.reader(keys, slow_reader, newest_after_loss=cls.newest_after_loss)
         channel = cls(name, broadcast, reader, pack)
-        channel.ring(broadcast.ringing(bell))
+        channel.ring(bell)
         return channel
 
     @property
@@ -142,10 +147,6 @@ class LineChannel(Channel):
     def remove(self, instruments: Sequence[Instrument]) -> None:
         super().remove(instruments)
         self._reader.keys = self.symbols
-
-    def vouch(self) -> None:
-        """Raise DependencyUnavailable while it is not known whether there are events."""
-        self._broadcast.vouch()
 
     def resume_after(self, offset: str) -> None:
         """Continue after ``offset``: ``catch_up`` delivers what was missed."""

@@ -17,6 +17,7 @@ from services.marketdata.streams.channels import Channel, LineChannel, Output, P
 from services.marketdata.streams.marks import Marks
 from services.marketdata.use_cases.indicators import GetIndicators, Point
 from services.runtime import timestamps
+from services.runtime.broadcast import Broadcast
 from services.runtime.ring import Entries
 
 _REMEMBERED = 64
@@ -60,8 +61,8 @@ class TickerChannel(Channel):
 
     name = ""
 
-    def __init__(self, tickers: Tickers) -> None:
-        super().__init__()
+    def __init__(self, tickers: Tickers, trades: Broadcast) -> None:
+        super().__init__(trades)
         self._tickers = tickers
         self._seen = tickers.marks.count
         self._untold: set[str] = set()

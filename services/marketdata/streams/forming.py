@@ -74,6 +74,7 @@ class LiveForming:
         stored: CandleReader,
     ) -> None:
         self.marks = marks
+        self.trades = trades
         self._history = history
         self._stored = stored
         self._followed: dict[str, _Followed] = {}
@@ -166,7 +167,7 @@ class FormingChannel(Channel):
     name = ""
 
     def __init__(self, live: LiveForming, interval: Interval, pack: Callable[[Sequence[bytes]], bytes]) -> None:
-        super().__init__()
+        super().__init__(live.trades)
         self._live = live
         self._interval = interval
         self._pack = pack

@@ -62,12 +62,12 @@ class Live:
                 books.snapshot = self.book
                 return books
             case (Kind.TICKERS, _, _):
-                return self._with_trades(TickerChannel(self.tickers), bell)
+                return _ringing(TickerChannel(self.tickers, self.trades), bell)
             case (Kind.CANDLES, Interval() as interval, False):
                 name = f"c{interval.value}"
                 return await LineChannel.open(name, self.candles[interval], slow_reader, bell, convert.pack_candles)
             case (Kind.CANDLES, Interval() as interval, True):
-                return self._with_trades(FormingChannel(self.forming, interval, convert.candles_payload), bell)
+                return _ringing(FormingChannel(self.forming, interval, convert.candles_payload), bell)
             case (Kind.INDICATORS, Interval() as interval, _):
                 return await self._indicators(interval, slow_reader, bell)
         raise ValueError(f"no channel for {place}")
@@ -78,9 +78,10 @@ class Live:
         channel.live, channel.interval = self.indicators, interval
         return channel
 
-    def _with_trades(self, channel: Channel, bell: Bell) -> Channel:
-        channel.ring(self.trades.ringing(bell))
-        return channel
+
+def _ringing(channel: Channel, bell: Bell) -> Channel:
+    channel.ring(bell)
+    return channel
 
 
 RESUMABLE = frozenset({"t", "b", *(f"{kind}{interval.value}" for kind in "ci" for interval in Interval)})

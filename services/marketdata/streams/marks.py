@@ -1,9 +1,7 @@
 """Which symbols have traded since when."""
 
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 
-from services.runtime.bell import Bell
 from services.runtime.broadcast import Broadcast
 from services.runtime.journal import Entry
 
@@ -12,7 +10,6 @@ class Marks:
     """Numbers the moments at which trades came, and remembers the newest one of each symbol."""
 
     def __init__(self, trades: Broadcast) -> None:
-        self._trades = trades
         self._newest: dict[str, int] = {}
         """By symbol, the newest one last."""
         self.count = 0
@@ -27,12 +24,6 @@ class Marks:
             if symbols is None or symbol in symbols:
                 changed.append(symbol)
         return changed
-
-    @contextmanager
-    def ringing(self, bell: Bell) -> Iterator[None]:
-        """``bell`` rings meanwhile when something trades."""
-        with self._trades.ringing(bell):
-            yield
 
     def _came(self, entries: Sequence[Entry]) -> None:
         self.count += 1

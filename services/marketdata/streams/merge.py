@@ -81,5 +81,4 @@ class Merge:
 
     def _vouch(self) -> None:
         for channel in self._channels:
-            if isinstance(channel, LineChannel):
-                channel.vouch()
+            channel.vouch()
