@@ -12,7 +12,8 @@ from levimesh.common.v1 import streaming_pb2
 from services.runtime.bell import Bell
 from services.runtime.errors import DependencyUnavailable, ResumeTokenInvalid
 from services.runtime.journal import Entry, Journal, is_offset
-from services.runtime.ring import Beat, Entries, Item, Keys, Lost, Reader, Ring, cut, wanted
+from services.runtime.ring import Beat, Entries, Item, Keys, Lost, Ring, cut, wanted
+from services.runtime.ring_reader import Reader
 from services.runtime.stream_guard import cut_when_stalled
 
 HEARTBEAT_SECONDS = 10.0

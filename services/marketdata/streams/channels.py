@@ -15,7 +15,8 @@ from services.marketdata.errors import BookNotAvailable
 from services.runtime.bell import Bell
 from services.runtime.broadcast import Broadcast
 from services.runtime.journal import Entry
-from services.runtime.ring import Entries, Keys, Lost, Pack, Reader
+from services.runtime.ring import Entries, Keys, Lost, Pack
+from services.runtime.ring_reader import Reader
 
 
 @dataclass(frozen=True)

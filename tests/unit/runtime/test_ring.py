@@ -7,7 +7,8 @@ import pytest
 from levimesh.common.v1 import streaming_pb2
 from services.runtime.errors import SlowReaderCut
 from services.runtime.journal import Entry
-from services.runtime.ring import MOST_BYTES, MOST_ENTRIES, Entries, Lost, Reader, Ring
+from services.runtime.ring import MOST_BYTES, MOST_ENTRIES, Entries, Lost, Ring
+from services.runtime.ring_reader import Reader
 
 CONFLATED = streaming_pb2.GAP_CAUSE_CONFLATED
 
