@@ -27,6 +27,7 @@ _CANDLES = """
 SELECT interval_seconds, count(*), count(*) FILTER (WHERE origin = 'trades'), count(*) FILTER (WHERE revision > 0)
 FROM marketdata.candles
 WHERE symbol = :symbol AND open_time >= :start AND open_time < :end
+    AND open_time + make_interval(secs => interval_seconds) <= :end
 GROUP BY interval_seconds ORDER BY interval_seconds
 """
 

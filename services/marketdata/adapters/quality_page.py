@@ -25,6 +25,8 @@ _templates.filters |= {
     "percent": lambda share: f"{100 * share:.2f} %",
 }
 _GAP_COLOURS = {GapState.OPEN: "#c0392b", GapState.REPAIRED: "#27ae60", GapState.NOT_AT_SOURCE: "#7f8c8d"}
+_LONG = timedelta(seconds=10)
+"""Times that are longer are drawn in seconds."""
 _STYLE: Any = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -87,11 +89,12 @@ def _trades(axes: Axes, quality: Quality) -> None:
 def _latency(axes: Axes, quality: Quality) -> None:
     timed = [each for each in quality.slices if each.p50 is not None and each.p99 is not None]
     middles = [_number(each.start + quality.span.slice_length / 2) for each in timed]
+    unit, name_of_unit = (1.0, "s") if any(each.p99 and each.p99 > _LONG for each in timed) else (0.001, "ms")
     for name, colour in (("p50", "#16a085"), ("p99", "#d35400")):
-        seconds = [getattr(each, name).total_seconds() * 1000 for each in timed]
-        axes.plot(middles, seconds, marker=".", color=colour, label=name)
-    axes.set_ylabel("ms")
-    axes.legend(frameon=False, ncols=2, loc="upper right")
+        lengths = [getattr(each, name).total_seconds() / unit for each in timed]
+        axes.plot(middles, lengths, marker=".", color=colour, label=name)
+    axes.set_ylabel(name_of_unit)
+    axes.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
 
 
 def _gaps(axes: Axes, quality: Quality) -> None:

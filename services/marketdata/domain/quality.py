@@ -23,10 +23,10 @@ class Span:
         return (self.end - self.start) / self.slices
 
     def expected(self, interval: Interval) -> int:
-        """How many candles open in it."""
+        """How many candles open and close in it."""
         first = interval.floor(self.start)
         first += interval.length if first < self.start else timedelta()
-        return max(0, -((first - self.end) // interval.length)) if first < self.end else 0
+        return max(0, (self.end - first) // interval.length)
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,8 @@ class GetLocalDays:
             return DayPage([], None)
         end = min(end or newest[-1].close_time, newest[-1].close_time)
         begin = max(start or _newest_days(zone, end, size), first[0].open_time)
+        if begin >= end:
+            return DayPage([], None)
         most = size + 2
         hours = await self._store.candles(symbol, Interval.ONE_HOUR, begin, begin + most * LONGEST_DAY, most * 25)
         return _page(hours, zone, begin, end, size) if hours else DayPage([], None)
