@@ -46,12 +46,13 @@ PRESETS: Mapping[str, Preset] = {
     # REST knows the newest 60 trades only.
     "bybit": Preset(_SPOT, pages.newest, book_depths=(1, 50, 200, 1000)),
     # The channel `trades` sums trades up under the last id; `trades-all` tells each, as REST does.
+    # A book of 50 levels is for customers.
     "okx": Preset(
         {**_SPOT, "watchTrades": {"channel": "trades-all"}},
         pages.before_number,
         numbered=True,
         candles_a_page=100,
-        book_depths=(1, 5, 50, 400),
+        book_depths=(1, 5, 400),
         public_only=True,
     ),
     "coinbase": Preset(page=pages.by_seconds, numbered=True, candles_a_page=300),
@@ -79,6 +80,8 @@ def new_exchange(exchange_id: str, base_url: str, preset: Preset) -> Any:
     exchange = getattr(ccxt.pro, exchange_id)({"enableRateLimit": True, "options": options})
     if not (exchange.has["watchTrades"] and exchange.has["fetchOHLCV"]):
         raise ValueError(f"{exchange_id}: it has no live trades or no candles")
+    # Currencies are not needed, and some exchanges tell them only to their customers.
+    exchange.has["fetchCurrencies"] = False
     _make_exact(exchange)
     exchange.streaming["keepAlive"] = min(exchange.streaming.get("keepAlive", _KEEP_ALIVE_MS), _KEEP_ALIVE_MS)
     if preset.public_only:

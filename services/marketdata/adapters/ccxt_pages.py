@@ -7,6 +7,7 @@ None, if there are any before ``now``; other rows may be among them.
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from services.marketdata.adapters.milliseconds import to_milliseconds
@@ -102,10 +103,15 @@ def with_ids(rows: Iterable[dict[str, Any]]) -> Rows:
     said: Counter[str] = Counter()
     named = []
     for row in rows:
-        content = f"{row['timestamp']}-{row['side']}-{row['price']:f}-{row['amount']:f}"
+        content = f"{row['timestamp']}-{row['side']}-{_plain(row['price'])}-{_plain(row['amount'])}"
         said[content] += 1
         named.append({**row, "id": content if said[content] == 1 else f"{content}-{said[content]}"})
     return named
+
+
+def _plain(number: Decimal | None) -> str:
+    """The number in plain digits, however many zeros it was written with."""
+    return "" if number is None else f"{number.normalize():f}"
 
 
 def following(rows: Rows, after: Trade | None, start: datetime, *, numbered: bool) -> Rows:
