@@ -1,9 +1,9 @@
 """The contracts bound the times that market data is asked for by, so that reckoning with them cannot overflow."""
 
 import pytest
-from buf.validate import validate_pb2
 from google.protobuf.descriptor import FieldDescriptor
 
+from buf.validate import validate_pb2
 from gateway.contracts import SERVICES
 
 TIMES = {
