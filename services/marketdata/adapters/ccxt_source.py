@@ -87,7 +87,9 @@ class CcxtSource:
     async def reconnect(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
-                await self._exchange.ws_close()
+                await self._exchange.close_ws_clients()
+        # Also one that does not close in time is used no more.
+        self._exchange.clients = {}
 
     async def symbols(self) -> list[Symbol]:
         spot, wanted = await self._spot_markets(), self._settings.symbols
