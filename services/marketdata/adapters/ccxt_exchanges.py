@@ -30,6 +30,8 @@ class Preset:
     candles_a_page: int = _CANDLES_A_PAGE
     book_depths: tuple[int, ...] = ()
     """The depths of order books that it offers; empty where any can be asked for."""
+    markets: str = ""
+    """The method of ccxt that reads spot markets alone, where the ordinary one reads others too."""
     public_only: bool = False
     """Whether ccxt would log in for live trades that are public."""
 
@@ -40,9 +42,7 @@ PRESETS: Mapping[str, Preset] = {
     # Aggregate trades, over websocket as over REST.
     "binance": Preset({**_SPOT, "watchTrades": {"name": "aggTrade"}}, pages.by_number, numbered=True),
     # Its trades have no ids: equal trades of one millisecond are told apart by their count.
-    "mexc": Preset(
-        {"fetchMarkets": {"types": {"spot": True, "swap": False}}}, pages.without_ids, has_ids=False, candles_a_page=500
-    ),
+    "mexc": Preset(page=pages.without_ids, has_ids=False, candles_a_page=500, markets="fetch_spot_markets"),
     # REST knows the newest 60 trades only.
     "bybit": Preset(_SPOT, pages.newest, book_depths=(1, 50, 200, 1000)),
     # The channel `trades` sums trades up under the last id; `trades-all` tells each, as REST does.
@@ -84,6 +84,8 @@ def new_exchange(exchange_id: str, base_url: str, preset: Preset) -> Any:
     exchange.has["fetchCurrencies"] = False
     _make_exact(exchange)
     exchange.streaming["keepAlive"] = min(exchange.streaming.get("keepAlive", _KEEP_ALIVE_MS), _KEEP_ALIVE_MS)
+    if preset.markets:
+        exchange.fetch_markets = getattr(exchange, preset.markets)
     if preset.public_only:
         exchange.authenticate = _need_not_log_in
     if base_url:
