@@ -11,6 +11,7 @@ from services.marketdata.domain.market import Candle, Interval, Origin, TakerSid
 from services.marketdata.domain.series import Progress
 from services.marketdata.domain.ticker import Ticker
 from services.runtime import decimals, timestamps
+from services.runtime.decimals import spelled
 from services.runtime.journal import Entry
 
 _INTERVALS = {
@@ -61,16 +62,21 @@ def span_from_pb(
 
 
 def trade_to_pb(trade: Trade) -> trade_pb2.Trade:
-    return trade_pb2.Trade(
-        symbol=trade.symbol,
-        trade_id=trade.trade_id,
-        price=decimals.to_pb(trade.price),
-        quantity=decimals.to_pb(trade.quantity),
-        taker_side=_SIDES[trade.taker_side],
-        trade_time=timestamps.to_pb(trade.trade_time),
-        receive_time=timestamps.to_pb(trade.receive_time),
-        sequence=trade.sequence,
-    )
+    message = trade_pb2.Trade()
+    put_trade(trade, message)
+    return message
+
+
+def put_trade(trade: Trade, message: trade_pb2.Trade) -> None:
+    """Into an empty message, in place: for many of them that takes a third of the time."""
+    message.symbol = trade.symbol
+    message.trade_id = trade.trade_id
+    message.price.value = spelled(trade.price)
+    message.quantity.value = spelled(trade.quantity)
+    message.taker_side = _SIDES[trade.taker_side]
+    timestamps.put(trade.trade_time, message.trade_time)
+    timestamps.put(trade.receive_time, message.receive_time)
+    message.sequence = trade.sequence
 
 
 def trade_from_pb(trade: trade_pb2.Trade) -> Trade:
@@ -87,25 +93,34 @@ def trade_from_pb(trade: trade_pb2.Trade) -> Trade:
 
 
 def trades_to_pb(trades: Iterable[Trade]) -> trade_pb2.TradeBatch:
-    return trade_pb2.TradeBatch(trades=map(trade_to_pb, trades))
+    batch = trade_pb2.TradeBatch()
+    for trade in trades:
+        put_trade(trade, batch.trades.add())
+    return batch
 
 
 def candle_to_pb(candle: Candle) -> candle_pb2.Candle:
-    return candle_pb2.Candle(
-        symbol=candle.symbol,
-        interval=_INTERVALS[candle.interval],
-        open_time=timestamps.to_pb(candle.open_time),
-        close_time=timestamps.to_pb(candle.close_time),
-        open=decimals.to_pb(candle.open),
-        high=decimals.to_pb(candle.high),
-        low=decimals.to_pb(candle.low),
-        close=decimals.to_pb(candle.close),
-        volume=decimals.to_pb(candle.volume),
-        origin=_ORIGINS[candle.origin],
-        state=candle_pb2.CANDLE_STATE_COMPLETE,
-        revision=candle.revision,
-        sequence=candle.sequence,
-    )
+    message = candle_pb2.Candle()
+    put_candle(candle, message)
+    return message
+
+
+def put_candle(candle: Candle, message: candle_pb2.Candle) -> None:
+    """Into an empty message, in place: for many of them that takes a third of the time."""
+    message.symbol = candle.symbol
+    message.interval = _INTERVALS[candle.interval]
+    timestamps.put(candle.open_time, message.open_time)
+    # All candles open at whole seconds.
+    message.close_time.seconds = message.open_time.seconds + candle.interval.value
+    message.open.value = spelled(candle.open)
+    message.high.value = spelled(candle.high)
+    message.low.value = spelled(candle.low)
+    message.close.value = spelled(candle.close)
+    message.volume.value = spelled(candle.volume)
+    message.origin = _ORIGINS[candle.origin]
+    message.state = candle_pb2.CANDLE_STATE_COMPLETE
+    message.revision = candle.revision
+    message.sequence = candle.sequence
 
 
 def candle_from_pb(candle: candle_pb2.Candle) -> Candle:
@@ -154,9 +169,17 @@ def backfill_to_pb(progress: Progress) -> candle_pb2.Backfill:
 
 
 def candles_page_to_pb(candles: Iterable[Candle], next_page_token: str) -> marketdata_service_pb2.GetCandlesResponse:
-    return marketdata_service_pb2.GetCandlesResponse(
-        candles=map(candle_to_pb, candles), next_page_token=next_page_token
-    )
+    response = marketdata_service_pb2.GetCandlesResponse(next_page_token=next_page_token)
+    for candle in candles:
+        put_candle(candle, response.candles.add())
+    return response
+
+
+def trades_page_to_pb(trades: Iterable[Trade], next_page_token: str) -> marketdata_service_pb2.ListTradesResponse:
+    response = marketdata_service_pb2.ListTradesResponse(next_page_token=next_page_token)
+    for trade in trades:
+        put_trade(trade, response.trades.add())
+    return response
 
 
 def local_days_to_pb(

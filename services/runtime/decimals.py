@@ -7,7 +7,12 @@ from google.type import decimal_pb2
 
 def to_pb(value: Decimal) -> decimal_pb2.Decimal:
     """``value`` in plain digits: never an exponent, trailing zeros kept."""
-    return decimal_pb2.Decimal(value=format(value, "f"))
+    return decimal_pb2.Decimal(value=spelled(value))
+
+
+def spelled(value: Decimal) -> str:
+    """The text of ``value`` on the wire."""
+    return format(value, "f")
 
 
 def from_pb(message: decimal_pb2.Decimal) -> Decimal:

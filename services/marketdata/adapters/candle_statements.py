@@ -1,4 +1,4 @@
-"""The SQL of candles. Parameters are bound, never written into the text."""
+"""The SQL of candles. Parameters are bound, never written into the text; those of the driver itself are numbered."""
 
 HISTORY = """
 SELECT start_time, next_open, live_from FROM marketdata.histories
@@ -66,19 +66,22 @@ WHERE symbol = :symbol AND trade_time < :end
 ORDER BY trade_time DESC, length(trade_id) DESC, trade_id COLLATE "C" DESC LIMIT 1
 """
 
+# Planning for all partitions at every call takes longer than reading; which of them are needed is found at the start.
+PLAN_ONCE = "SET LOCAL plan_cache_mode = force_generic_plan"
+
 CANDLES = """
-SELECT symbol, interval_seconds, sequence, open_time, open, high, low, close, volume, origin, revision
+SELECT open_time, open, high, low, close, volume, origin, revision, sequence
 FROM marketdata.candles
-WHERE symbol = :symbol AND interval_seconds = :interval
-  AND open_time >= coalesce(:start, '-infinity'::timestamptz) AND open_time < coalesce(:end, 'infinity'::timestamptz)
-ORDER BY open_time LIMIT :limit
+WHERE symbol = $1 AND interval_seconds = $2
+  AND open_time >= coalesce($3, '-infinity'::timestamptz) AND open_time < coalesce($4, 'infinity'::timestamptz)
+ORDER BY open_time LIMIT $5
 """
 
 NEWEST = """
-SELECT symbol, interval_seconds, sequence, open_time, open, high, low, close, volume, origin, revision
+SELECT open_time, open, high, low, close, volume, origin, revision, sequence
 FROM marketdata.candles
-WHERE symbol = :symbol AND interval_seconds = :interval
-ORDER BY open_time DESC LIMIT :limit
+WHERE symbol = $1 AND interval_seconds = $2
+ORDER BY open_time DESC LIMIT $3
 """
 
 EXPIRE = """

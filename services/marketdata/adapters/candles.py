@@ -20,6 +20,7 @@ from services.marketdata.domain.series import revised
 from services.marketdata.ports.candles import History, candles_line
 from services.marketdata.ports.leases import Lease
 
+_ORIGINS = {origin.value: origin for origin in Origin}
 _LINE_KEPT = 1_000
 """How many published candles of a line are kept, for a Redis that has lost its newest ones."""
 
@@ -83,14 +84,10 @@ class PostgresCandles:
     async def candles(
         self, symbol: str, interval: Interval, start: datetime | None, end: datetime | None, limit: int
     ) -> list[Candle]:
-        rows = await self._rows(
-            statements.CANDLES, symbol=symbol, interval=interval.value, start=start, end=end, limit=limit
-        )
-        return [_candle(row) for row in rows]
+        return await self._read(symbol, interval, statements.CANDLES, start, end, limit)
 
     async def newest_candles(self, symbol: str, interval: Interval, limit: int) -> list[Candle]:
-        rows = await self._rows(statements.NEWEST, symbol=symbol, interval=interval.value, limit=limit)
-        return [_candle(row) for row in reversed(rows)]
+        return (await self._read(symbol, interval, statements.NEWEST, limit))[::-1]
 
     async def prepare(self, times: Iterable[datetime]) -> None:
         await self._candle_partitions.make_for(times)
@@ -109,6 +106,18 @@ class PostgresCandles:
         if candles[0].interval is PART:
             times.append(Interval.ONE_DAY.floor(min(times)))
         await self._candle_partitions.make_for(times)
+
+    async def _read(self, symbol: str, interval: Interval, statement: str, *parameters: Any) -> list[Candle]:
+        """By the driver itself, which takes half the time."""
+        async with self._engine.connect() as connection:
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            async with driver.transaction():
+                await driver.execute(statements.PLAN_ONCE)
+                rows = await driver.fetch(statement, symbol, interval.value, *parameters)
+        return [
+            Candle(symbol, interval, open_time, first, high, low, last, volume, _ORIGINS[origin], revision, sequence)
+            for open_time, first, high, low, last, volume, origin, revision, sequence in rows
+        ]
 
     async def _rows(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
         async with self._engine.connect() as connection:

@@ -69,7 +69,7 @@ class Queries:
         if page.more:
             last = page.trades[-1]
             token = encode_page_token([last.trade_time.isoformat(), last.trade_id], request)
-        return pb.ListTradesResponse(trades=map(convert.trade_to_pb, page.trades), next_page_token=token)
+        return convert.trades_page_to_pb(page.trades, token)
 
     def ticker(self, request: pb.GetTickerRequest) -> pb.GetTickerResponse:
         """See GetTicker."""
