@@ -17,9 +17,12 @@ from levimesh.marketdata.v1 import ingest_service_pb2 as pb
 from levimesh.marketdata.v1 import ingest_service_pb2_grpc as pb_grpc
 from levimesh.marketdata.v1 import quality_pb2, quality_service_pb2, quality_service_pb2_grpc, trade_pb2
 from services.marketdata.adapters.candles import PostgresCandles
+from services.marketdata.adapters.gaps import PostgresGaps
 from services.marketdata.adapters.journal import trade_lines
 from services.marketdata.adapters.lines import PostgresLines
+from services.marketdata.adapters.quality import PostgresQuality
 from services.marketdata.adapters.quarantine import PostgresQuarantine
+from services.marketdata.adapters.source_states import PostgresSourceStates
 from services.marketdata.adapters.trades import PostgresTrades
 from services.marketdata.catalog import Catalog
 from services.marketdata.domain.market import Symbol, SymbolState
@@ -28,12 +31,16 @@ from services.marketdata.line_publisher import LinePublisher
 from services.marketdata.ports.leases import Lease
 from services.marketdata.ports.trades import Stored
 from services.marketdata.quarantine_recorder import QuarantineMetrics, QuarantineRecorder
+from services.marketdata.repairs import RepairParts
 from services.marketdata.servicers.ingest import IngestServicer
 from services.marketdata.servicers.quality import DataQualityServicer
+from services.marketdata.servicers.quality_reports import QualityReports
 from services.marketdata.source_settings import IngestSettings
 from services.marketdata.trade_writer import TradeWriter
 from services.marketdata.use_cases.ingest import IngestTrades
+from services.marketdata.use_cases.quality_report import MeasureQuality
 from services.marketdata.use_cases.quarantine import ListQuarantinedRows, ReplayQuarantinedRows
+from services.marketdata.use_cases.sources import ListSources
 from services.runtime import decimals, timestamps
 from services.runtime.clock import utc_now
 from services.runtime.database import open_database
@@ -147,7 +154,13 @@ async def desk(database_url: Callable[[str], str], redis_url: str, certificates:
             return NOW
 
         replay = ReplayQuarantinedRows(store, catalog, write, PostgresCandles(engine), KEPT, source_now, lambda: NOW)
-        services = {INGEST: IngestServicer(ingest), QUALITY: DataQualityServicer(ListQuarantinedRows(store), replay)}
+        reports = QualityReports(
+            MeasureQuality(catalog, PostgresQuality(engine, PostgresGaps(engine)), utc_now), utc_now
+        )
+        repairs = RepairParts(engine, catalog, PostgresCandles(engine), write, lambda _: None, utc_now).servicer({})
+        sources = ListSources({}, PostgresSourceStates(engine), catalog)
+        quality = DataQualityServicer(sources, ListQuarantinedRows(store), replay, reports, repairs)
+        services = {INGEST: IngestServicer(ingest), QUALITY: quality}
         async with serving(services, certificates, workload="marketdata") as served:
             yield Desk(
                 engine,
