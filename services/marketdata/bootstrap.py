@@ -13,12 +13,13 @@ from services.marketdata.adapters.journal import CANDLES, TRADES, candle_listene
 from services.marketdata.adapters.rates import PostgresRates
 from services.marketdata.adapters.symbol_journal import SYMBOLS, JournalSymbolNews
 from services.marketdata.book_parts import open_books
-from services.marketdata.candles import CandlePublishers, Keeping
+from services.marketdata.candles import CandlePublishers, Keeping, fetched
 from services.marketdata.catalog import Catalog
 from services.marketdata.catalog_follower import CatalogFollower
 from services.marketdata.domain.market import AssetType, Candle, Interval, SourceKind
 from services.marketdata.domain.series import Progress
 from services.marketdata.domain.ticker import TickerBoard
+from services.marketdata.history_progress import HistoryProgress
 from services.marketdata.line_publisher import LinePublisher
 from services.marketdata.live_parts import open_streams
 from services.marketdata.ports.leases import Leases
@@ -94,10 +95,18 @@ def build(
         settings.replica, connections.leases, stores, catalog, symbols, writer, keeping, books, quarantine
     )
     led = {
-        opened.source.name: lead_source(opened, replica, *repairs.works(opened.source))
+        opened.source.name: lead_source(opened, replica, repairs.works)
         for opened in sources
         if isinstance(opened, OpenSource)
     }
+
+    histories = HistoryProgress(
+        {name: fetched(parts.source) for name, parts in led.items()},
+        lambda name: led[name].feed.is_leading,
+        stores.states,
+        stores.candles,
+        catalog,
+    )
 
     trades, symbol_news = Broadcast(journal, TRADES), Broadcast(journal, SYMBOLS)
     candles = {interval: Broadcast(journal, topic) for interval, topic in CANDLES.items()}
@@ -122,7 +131,7 @@ def build(
             if isinstance(opened, OpenSource) and isinstance(opened.settings, IngestSettings)
         },
         settings.retention(),
-        lambda: _progress(led),
+        lambda: _progress(led, histories),
     )
     streams = open_streams(
         catalog, board, get_indicators, trades, candles, (books.broadcast, books.books), stores.history, stores.candles
@@ -138,6 +147,7 @@ def build(
     work: dict[str, Work] = {
         "symbols": follow_symbols,
         "memory": memory.run,
+        "histories": histories.run,
         "trade publisher": trade_publisher.run,
         "trade lines": partial(trade_publisher.watch_over, names),
         **candle_publishers.work(names),
@@ -184,8 +194,12 @@ def _kinds(sources: Sequence[OpenSource | OpenRateSource]) -> dict[str, tuple[So
     }
 
 
-def _progress(led: Mapping[str, SourceParts]) -> list[Progress]:
-    return [progress for parts in led.values() for progress in parts.feed.progress()]
+def _progress(led: Mapping[str, SourceParts], histories: HistoryProgress) -> list[Progress]:
+    return [
+        progress
+        for name, parts in led.items()
+        for progress in (parts.feed.progress() if parts.feed.is_leading else histories.of(name))
+    ]
 
 
 def _retention(settings: MarketDataSettings, stores: Stores, names: Mapping[str, object]) -> dict[str, Work]:

@@ -77,6 +77,12 @@ class Keeping:
         )
 
 
+def fetched(source: Source) -> list[Interval]:
+    """The intervals of which the history is fetched from ``source``."""
+    spans = _spans(source, dict.fromkeys(Interval, timedelta(0)))
+    return [interval for interval, span in spans.items() if span is not None]
+
+
 def _spans(source: Source, history: Mapping[Interval, timedelta]) -> dict[Interval, timedelta | None]:
     """Which candles of a source are kept, and how much of their history is fetched; None where trades make them."""
     trades = Channel.TRADES in source.channels or source.kind is SourceKind.INGEST

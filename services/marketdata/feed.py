@@ -76,6 +76,11 @@ class Feed:
         self._symbols: dict[str, tuple[LiveSymbol, asyncio.Task[None]]] = {}
         self._begin()
 
+    @property
+    def is_leading(self) -> bool:
+        """Whether this replica leads the source."""
+        return self._leading
+
     def stored(self, symbol: str, trades: Sequence[Trade]) -> None:
         """Trades of a symbol were stored by this replica."""
         if symbol in self._symbols:
@@ -88,6 +93,7 @@ class Feed:
     async def lead(self, lease: Lease) -> None:
         """Follow the source. Raises LeaseLost when another replica leads."""
         self._begin()
+        self._leading = True
         self._recorder.lead(lease)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -95,9 +101,11 @@ class Feed:
                 tasks.create_task(self._stop_with_lease())
                 tasks.create_task(self._follow(lease, tasks))
         finally:
+            self._leading = False
             await self._end()
 
     def _begin(self) -> None:
+        self._leading = False
         self._symbols.clear()
         self._watermark: datetime | None = None
         self._problem: str | None = None
@@ -112,6 +120,7 @@ class Feed:
                 await self._recorder.flushed()
                 for keeper in self._keepers():
                     await keeper.close()
+        self._symbols.clear()
 
     async def _stop_with_lease(self) -> None:
         await self._recorder.lease_lost.wait()

@@ -1,6 +1,6 @@
 """Puts together what a replica does for one source."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -15,6 +15,7 @@ from services.marketdata.feed import Work as FeedWork
 from services.marketdata.leadership import Leadership
 from services.marketdata.ports.leases import Lease, Leases
 from services.marketdata.ports.rates import RateStore
+from services.marketdata.ports.sources import Source
 from services.marketdata.quarantine_recorder import QuarantineRecorder
 from services.marketdata.rate_feed import RateFeed
 from services.marketdata.sources import OpenRateSource, OpenSource
@@ -52,7 +53,7 @@ class SourceParts:
     """What runs in the background, by name."""
 
 
-def lead_source(opened: OpenSource, replica: Replica, *works: FeedWork) -> SourceParts:
+def lead_source(opened: OpenSource, replica: Replica, works: Callable[[Source], Sequence[FeedWork]]) -> SourceParts:
     """What leads a source whenever no other replica does; ``works`` are done meanwhile, too."""
     settings, source = opened.settings, WatchedSource(opened.source, utc_now)
     recorder = TradeRecorder(replica.writer, replica.quarantine, source.name)
@@ -70,7 +71,7 @@ def lead_source(opened: OpenSource, replica: Replica, *works: FeedWork) -> Sourc
         replica.stores.states,
         lambda: replica.quarantine.count(source.name),
         FeedTimes(timedelta(seconds=settings.settle_seconds), settings.silent_seconds),
-        [*books, *works],
+        [*books, *works(source)],
     )
     replica.writer.observers.append(feed.stored)
     leadership = Leadership(source.name, replica.name, replica.leases, feed.lead)

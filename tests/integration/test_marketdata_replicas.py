@@ -110,6 +110,8 @@ async def test_one_replica_leads_and_all_tell_the_same_and_stream_the_same(world
     ):
         await until(is_led_by(two, "one"))
         assert (await source_of(one)).leader == "one"
+        assert [backfill.complete for backfill in await one.has_history()] == [True] * 4
+        assert len(await two.has_history()) == 4
         async with subscribed(one) as first, subscribed(two) as second:
             await goes_on_until(world, lambda: min(len(first.trades), len(second.trades)) >= 30)
             first.has_seen_everything_once()
