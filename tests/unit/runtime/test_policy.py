@@ -6,11 +6,8 @@ import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, duration_pb2
 from google.protobuf.descriptor import ServiceDescriptor
 
-from levimesh.auth.v1 import auth_service_pb2
-from levimesh.marketdata.v1 import marketdata_service_pb2
+from gateway.contracts import SERVICES
 from levimesh.policy.v1 import policy_pb2
-from levimesh.prediction.v1 import prediction_service_pb2
-from levimesh.trading.v1 import trading_service_pb2
 from services.runtime.errors import MeshError
 from services.runtime.identity import (
     CallerNotAllowed,
@@ -79,16 +76,16 @@ def a_service(
 
 @pytest.mark.parametrize(
     "service",
-    [
-        auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"],
-        marketdata_service_pb2.DESCRIPTOR.services_by_name["MarketDataService"],
-        prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"],
-        trading_service_pb2.DESCRIPTOR.services_by_name["TradingService"],
-    ],
+    [service for services in SERVICES.values() for service in services],
     ids=lambda service: service.name,
 )
 def test_every_method_of_the_contracts_has_a_sound_policy(service: ServiceDescriptor) -> None:
-    assert len(policies(service)) == len(service.methods)
+    found = policies(service)
+    assert len(found) == len(service.methods)
+    for method in service.methods:
+        policy = found[f"/{service.full_name}/{method.name}"]
+        limited = method.server_streaming and bool(policy.roles or policy.public)
+        assert (policy.stream_limit is not None) == limited
 
 
 @pytest.mark.parametrize(
