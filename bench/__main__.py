@@ -3,7 +3,7 @@
 import platform
 import sys
 
-from bench import edge, identity, login_storm, marketdata_fanout, recovery, runtime_chain, tokens
+from bench import edge, identity, login_storm, marketdata_fanout, marketdata_store, recovery, runtime_chain, tokens
 
 print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}\n")
 print("Stages around a call")
@@ -18,6 +18,8 @@ print("\nA storm of logins")
 failed |= login_storm.main()
 print("\nTrades to many subscribers")
 failed |= marketdata_fanout.main()
+print("\nTrades and candles in the store")
+failed |= marketdata_store.main()
 print("\nStart and recovery")
 failed |= recovery.main()
 sys.exit(failed)

@@ -129,16 +129,16 @@ async def test_longer_candles_follow_their_parts_at_once(database: Database) -> 
 
     rest = [candle for candle in await database.store.add(parts[2:], None, None) if candle.interval is not FIVE]
     assert [(candle.interval, candle.open_time, candle.volume, candle.sequence) for candle in rest] == [
-        *((Interval.FIFTEEN_MINUTES, at(900 * number), 3, number + 1) for number in range(4)),
-        (Interval.ONE_HOUR, at(0), 12, 1),
+        *((Interval.FIFTEEN_MINUTES, at(900 * number), Decimal(3), number + 1) for number in range(4)),
+        (Interval.ONE_HOUR, at(0), Decimal(12), 1),
     ]
 
     higher = replace(parts[4], high=Decimal(107), volume=Decimal(2))
     corrected = await database.store.add([higher], None, None)
     assert [(each.interval, each.high, each.volume, each.revision, each.sequence) for each in corrected] == [
-        (FIVE, 107, 2, 1, 13),
-        (Interval.FIFTEEN_MINUTES, 107, 4, 1, 5),
-        (Interval.ONE_HOUR, 107, 13, 1, 2),
+        (FIVE, Decimal(107), Decimal(2), 1, 13),
+        (Interval.FIFTEEN_MINUTES, Decimal(107), Decimal(4), 1, 5),
+        (Interval.ONE_HOUR, Decimal(107), Decimal(13), 1, 2),
     ]
 
 
@@ -182,3 +182,18 @@ async def test_candles_and_what_is_known_of_their_series_are_written_together_or
         await database.store.add([a_candle(0), impossible], replace(history, next_open=at(120)), None)
     assert await database.store.history(BTC, MINUTE) == history
     assert await database.store.newest_candles(BTC, MINUTE, 10) == []
+
+
+async def test_a_reader_who_goes_away_leaves_nothing_half_read_behind(database_url: Callable[[str], str]) -> None:
+    async with open_database(SecretStr(database_url("marketdata")), pool_size=1) as engine:
+        store = PostgresStore(engine)
+        await live_series(store)
+        candles = [a_candle(minute) for minute in range(100)]
+        await store.add(candles, None, None)
+        for steps in range(40):
+            reading = asyncio.create_task(store.newest_candles(BTC, MINUTE, 100))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+            assert await store.newest_candles(BTC, MINUTE, 2) == candles[-2:]
