@@ -37,6 +37,7 @@ _LOOKED_AT = 2_000
 """So many rows tell the steps of prices and quantities."""
 _SIDES = {1: TakerSide.BUY, -1: TakerSide.SELL}
 _LOOK_AGAIN_SECONDS = 0.1
+_HEARD_SECONDS = 1.0
 _NAMES = {interval: name for name, interval in INTERVALS.items()}
 
 
@@ -44,7 +45,7 @@ class FileSource:
     """Implements Source: replays trades and books in the order of their files, and has candles as time reaches them.
 
     With a speed, the clock runs from the first row on; without one it stands where all readers have come. When all
-    trades were handed out, it shows the last row's time once more, and then the source is finished.
+    trades were handed out, it shows the last row's time until everybody has heard of it; then the source is finished.
     """
 
     kind = SourceKind.FILE
@@ -60,7 +61,7 @@ class FileSource:
         self._started = 0.0
         self._trades: dict[str, FileReplay[Row]] = {}
         self._books: dict[str, FileReplay[BookChange]] = {}
-        self._told_the_end = False
+        self._ended: float | None = None
 
     @property
     def name(self) -> str:
@@ -95,9 +96,10 @@ class FileSource:
         _, last = self._begin()
         if not all(replay.ended for replay in self._trades.values()) or self._reached() < last:
             return self._reached()
-        if self._told_the_end:
+        clock = asyncio.get_running_loop().time()
+        self._ended = self._ended or clock
+        if clock - self._ended > _HEARD_SECONDS + 3 * self._settings.settle_seconds:
             raise SourceFinished(f"{self.name}: its files were read to their end, {last}")
-        self._told_the_end = True
         return last
 
     async def candles(self, symbol: Symbol, interval: Interval, start: datetime) -> list[Candle]:

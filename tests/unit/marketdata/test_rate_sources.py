@@ -47,10 +47,10 @@ def ecb_xml(days: Mapping[str, Mapping[str, str]]) -> str:
     )
 
 
-def ecb_zip() -> bytes:
+def ecb_zip(history: str = _HISTORY) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
-        archive.writestr("eurofxref-hist.csv", _HISTORY)
+        archive.writestr("eurofxref-hist.csv", history)
     return content.getvalue()
 
 
