@@ -16,7 +16,7 @@ from services.marketdata.adapters.ccxt_book import BookDifferences
 from services.marketdata.adapters.ccxt_exchanges import PRESETS, Preset, new_exchange
 from services.marketdata.adapters.ccxt_pages import following, with_ids
 from services.marketdata.adapters.inspection import Inspection
-from services.marketdata.adapters.milliseconds import from_milliseconds, to_milliseconds
+from services.marketdata.adapters.milliseconds import EPOCH, from_milliseconds, to_milliseconds
 from services.marketdata.domain.book import BookChange
 from services.marketdata.domain.market import (
     AssetType,
@@ -131,7 +131,7 @@ class CcxtSource:
         return told
 
     async def candles(self, symbol: Symbol, interval: Interval, start: datetime) -> list[Candle]:
-        page, until = self._preset.candles_a_page, None
+        page, until, start = self._preset.candles_a_page, None, max(start, EPOCH)
         for _ in range(_MOST_EMPTY_PAGES):
             rows = await self._asked(
                 self._exchange.fetch_ohlcv(
@@ -157,7 +157,7 @@ class CcxtSource:
         return [Break() if trade is None else trade for trade in read]
 
     async def past_trades(self, symbol: Symbol, after: Trade | None, start: datetime) -> Sequence[Trade]:
-        numbered = self._preset.numbered
+        numbered, start = self._preset.numbered, max(start, EPOCH)
         while True:
             now = await self.now()
             page = self._preset.page(self._exchange, symbol.source_symbol, after, start, now)

@@ -2,14 +2,15 @@
 
 from datetime import UTC, datetime, timedelta
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+"""Exchanges know no time before it."""
 
 
 def from_milliseconds(milliseconds: int) -> datetime:
     """The moment so many milliseconds after 1970."""
-    return _EPOCH + timedelta(milliseconds=milliseconds)
+    return EPOCH + timedelta(milliseconds=milliseconds)
 
 
 def to_milliseconds(moment: datetime) -> int:
     """How many whole milliseconds after 1970 ``moment`` is."""
-    return (moment - _EPOCH) // timedelta(milliseconds=1)
+    return (moment - EPOCH) // timedelta(milliseconds=1)

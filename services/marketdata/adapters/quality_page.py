@@ -1,6 +1,12 @@
-"""The report on the quality of data as a page: HTML with charts as SVG, without scripts or anything from elsewhere."""
+"""The report on the quality of data as a page: HTML with charts as SVG, without scripts or anything from elsewhere.
+
+As a process it reads what the report is about, pickled, and writes the page.
+"""
 
 import io
+import os
+import pickle
+import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -25,6 +31,7 @@ _templates.filters |= {
     "percent": lambda share: f"{100 * share:.2f} %",
 }
 _GAP_COLOURS = {GapState.OPEN: "#c0392b", GapState.REPAIRED: "#27ae60", GapState.NOT_AT_SOURCE: "#7f8c8d"}
+_NICENESS = 10
 _LONG = timedelta(seconds=10)
 """Times that are longer are drawn in seconds."""
 _STYLE: Any = {
@@ -135,3 +142,8 @@ def _in_words(length: timedelta) -> str:
     if abs(seconds) < 1:
         return f"{seconds * 1000:.1f} ms"
     return f"{seconds:.1f} s" if abs(seconds) < 120 else str(timedelta(seconds=round(seconds)))
+
+
+if __name__ == "__main__":
+    os.nice(_NICENESS)
+    sys.stdout.buffer.write(quality_page(*pickle.load(sys.stdin.buffer)).encode())  # noqa: S301 - of our own service

@@ -6,7 +6,7 @@ from datetime import datetime
 from google.api.httpbody_pb2 import HttpBody
 
 from levimesh.marketdata.v1 import quality_service_pb2 as pb
-from services.marketdata.adapters.quality_page import quality_page
+from services.marketdata.adapters.quality_drawing import draw
 from services.marketdata.quality_report_converters import report_to_pb
 from services.marketdata.use_cases.quality_report import MeasureQuality
 from services.runtime import timestamps
@@ -20,7 +20,7 @@ class QualityReports:
         self._measure = measure
         self._now = now
         self._drawing = asyncio.Lock()
-        """matplotlib's settings are the process's own: one page is drawn at a time."""
+        """One page is drawn at a time, whoever asks for however many."""
 
     async def report(self, request: pb.GetQualityReportRequest) -> pb.GetQualityReportResponse:
         """See GetQualityReport."""
@@ -31,7 +31,7 @@ class QualityReports:
         """See RenderQualityReport."""
         qualities = await self._measure.of_all(request.symbol, *_bounds(request))
         async with self._drawing:
-            html = await asyncio.to_thread(quality_page, qualities, self._now())
+            html = await draw(qualities, self._now())
         page = HttpBody(content_type="text/html; charset=utf-8", data=html.encode())
         return pb.RenderQualityReportResponse(page=page)
 
