@@ -6,6 +6,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from urllib.parse import quote, quote_plus, urlencode
 
@@ -16,6 +17,7 @@ from google.protobuf.message import Message
 from protovalidate import Validator
 
 _SHORTEST = 8
+_MARK = "Canary-of-the-mesh-"
 _ALIASES = {"x-api-key": "secret", "client_secret": "secret"}
 _DEEPEST = 4
 _PLAUSIBLE = (
@@ -36,7 +38,7 @@ class Canaries:
 
     def make(self, what: str) -> str:
         """A new secret; its ``what`` says later where one came from."""
-        return self.know(f"Canary-{next(self._numbers)}-{secrets.token_urlsafe(12)}", what)
+        return self.know(f"{_MARK}{next(self._numbers)}-{secrets.token_urlsafe(12)}", what)
 
     def know(self, secret: str, what: str) -> str:
         """Take ``secret``, which somebody else has made, for one to look for."""
@@ -60,8 +62,11 @@ class Canaries:
 
     def found_in(self, text: str) -> list[str]:
         """What of them is in ``text``, as it is or encoded."""
+        ours = any(map(text.__contains__, _MARKS))
         return sorted(
-            {f"{what}: {secret}" for secret, what in self._known.items() if any(map(text.__contains__, _forms(secret)))}
+            f"{what}: {secret}"
+            for secret, what in self._known.items()
+            if (ours or not secret.startswith(_MARK)) and any(map(text.__contains__, _forms(secret)))
         )
 
 
@@ -171,6 +176,7 @@ def _last_part(name: str) -> str:
     return name.replace(" ", ".").rpartition(".")[2]
 
 
+@cache
 def _forms(secret: str) -> set[str]:
     raw = secret.encode()
     found = {secret, quote(secret, safe=""), quote_plus(secret), raw.hex(), repr(secret)[1:-1]}
@@ -179,3 +185,7 @@ def _forms(secret: str) -> set[str]:
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             found.add(encode(bytes(shift) + raw)[4:-4].decode())
     return {form for form in found if len(form) >= _SHORTEST}
+
+
+_MARKS = _forms(_MARK)
+"""Parts of every form of every secret that was made here, without which none of them has to be looked for."""

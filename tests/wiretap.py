@@ -24,6 +24,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 import levimesh
 from levimesh.auth.v1 import edge_pb2
 from levimesh.policy.v1 import policy_pb2
+from services.auth.contracts import ASKED_AT_THE_EDGE
 from services.runtime.migrations import migrate
 from services.runtime.policy import Policy, policies
 from services.stack.ports import find_free
@@ -33,6 +34,9 @@ from tests.canaries import Canaries
 from tests.mesh import files_of
 
 SERVICES = ("auth", "marketdata", "prediction", "trading")
+EDGE = "auth-edge"
+PROCESSES = (*SERVICES, EDGE)
+"""What the mesh runs: each service, and the worker of auth."""
 WITHIN = 60.0
 _CALL_SECONDS = 4.0
 
@@ -122,7 +126,7 @@ class Mesh:
         found["errors"] = "\n".join(self.errors)
         found["spans"] = b"\n".join(self.collector.spans).decode("utf-8", "replace")
         async with aiohttp.ClientSession() as http:
-            for name in SERVICES:
+            for name in PROCESSES:
                 async with http.get(f"http://127.0.0.1:{self.ports[f'metrics of {name}']}/metrics") as response:
                     found[f"metrics of {name}"] = await response.text()
         return found | await self._rows()
@@ -164,7 +168,7 @@ class Mesh:
 
     def _channel(self, service: str, caller: str) -> grpc.aio.Channel:
         if (service, caller) not in self._channels:
-            options = [("grpc.ssl_target_name_override", service), ("grpc.max_metadata_size", 64 * 1024)]
+            options = [("grpc.ssl_target_name_override", _workload(service)), ("grpc.max_metadata_size", 64 * 1024)]
             credentials = files_of(self.certificates, caller).channel_credentials()
             target = f"127.0.0.1:{self.ports[service]}"
             self._channels[service, caller] = grpc.aio.secure_channel(target, credentials, options)
@@ -172,7 +176,7 @@ class Mesh:
 
 
 def methods_of(service: str) -> Iterator[tuple[Policy, MethodDescriptor]]:
-    """Every method that ``service`` serves, those of others' contracts included, with its policy."""
+    """Every method that a process of ``PROCESSES`` serves, those of others' contracts included, with its policy."""
     for descriptor in _served_by(service):
         by_path = policies(descriptor)
         for method in descriptor.methods:
@@ -185,7 +189,7 @@ async def running_mesh(canaries: Canaries, certificates: Path) -> AsyncIterator[
     # Not below pytest's own folder: as root PostgreSQL runs as somebody else, who may not look into that.
     with tempfile.TemporaryDirectory(prefix="levimesh-wiretap-") as name:
         folder = Path(name)
-        first = find_free(12, first=12_000 + secrets.randbelow(15_000))
+        first = find_free(2 + len(_port_names()), first=12_000 + secrets.randbelow(15_000))
         passwords = {service: canaries.make(f"database password of {service}") for service in SERVICES}
         cluster = Cluster(folder / "data", first[0], canaries.make("superuser's password"), ephemeral=True)
         redis = RedisServer(folder / "redis", first[1], canaries.make("password of Redis"))
@@ -211,21 +215,35 @@ async def running_mesh(canaries: Canaries, certificates: Path) -> AsyncIterator[
                 url = cluster.url(service, passwords[service], "levimesh")
                 await migrate(service, url)
                 environment = _environment(mesh, service, url, redis.url, endpoint)
-                await stack.enter_async_context(_process(service, environment, folder))
-            for service in SERVICES:
-                await mesh.until_serving(service)
+                await stack.enter_async_context(_process(service, f"services.{service}", environment, folder))
+                if service == "auth":
+                    at_edge = {**environment, **_ports_of(mesh, EDGE)}
+                    await stack.enter_async_context(_process(EDGE, "services.auth.edge_worker", at_edge, folder))
+            for process in PROCESSES:
+                await mesh.until_serving(process)
             yield mesh
 
 
 def _port_names() -> list[str]:
-    return [*SERVICES, *(f"metrics of {service}" for service in SERVICES), "nothing", "nothing else"]
+    return [*PROCESSES, *(f"metrics of {process}" for process in PROCESSES), "nothing"]
+
+
+def _workload(process: str) -> str:
+    return "auth" if process == EDGE else process
+
+
+def _ports_of(mesh: Mesh, process: str) -> Mapping[str, str]:
+    """The settings of the ports of ``process``."""
+    prefix = _workload(process).upper()
+    return {
+        f"{prefix}_PORT": str(mesh.ports[process]),
+        f"{prefix}_METRICS_PORT": str(mesh.ports[f"metrics of {process}"]),
+    }
 
 
 def _environment(mesh: Mesh, service: str, database: str, redis: str, endpoint: str) -> Mapping[str, str]:
     files = files_of(mesh.certificates, service)
     given = {
-        "PORT": mesh.ports[service],
-        "METRICS_PORT": mesh.ports[f"metrics of {service}"],
         "DATABASE_URL": database,
         "REDIS_URL": redis,
         "TLS_CERTIFICATE": files.certificate,
@@ -245,13 +263,13 @@ def _environment(mesh: Mesh, service: str, database: str, redis: str, endpoint: 
     if service == "marketdata":
         given["BASE_URL"] = f"http://127.0.0.1:{mesh.ports['nothing']}"
     ours = {f"{service.upper()}_{name}": str(value) for name, value in given.items()}
-    return {**os.environ, "PYTHONPATH": ":".join(filter(None, sys.path)), **ours}
+    return {**os.environ, "PYTHONPATH": ":".join(filter(None, sys.path)), **ours, **_ports_of(mesh, service)}
 
 
 @asynccontextmanager
-async def _process(service: str, environment: Mapping[str, str], folder: Path) -> AsyncIterator[None]:
-    with (folder / f"{service}.log").open("wb") as log:
-        command = (sys.executable, "-m", f"services.{service}")
+async def _process(name: str, module: str, environment: Mapping[str, str], folder: Path) -> AsyncIterator[None]:
+    with (folder / f"{name}.log").open("wb") as log:
+        command = (sys.executable, "-m", module)
         process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=log, stderr=log)
         try:
             yield
@@ -285,6 +303,8 @@ async def _first(stream: Any) -> Any:
 
 
 def _served_by(service: str) -> list[ServiceDescriptor]:
+    if service == EDGE:
+        return list(ASKED_AT_THE_EDGE)
     own = [each for file in _files_of(service) for each in file.services_by_name.values()]
     if service != "auth":
         return own

@@ -17,7 +17,7 @@ from levimesh.auth.v1 import auth_service_pb2, user_service_pb2
 from services.runtime.policy import Policy
 from tests.canaries import Canaries, requests_for
 from tests.mesh import a_token
-from tests.wiretap import SERVICES, Mesh, Metadata, methods_of, running_mesh
+from tests.wiretap import PROCESSES, Mesh, Metadata, methods_of, running_mesh
 
 ADMIN = "root"
 AUTH = auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"].methods_by_name
@@ -54,9 +54,9 @@ async def test_no_secret_comes_out_of_the_mesh(mesh: Mesh) -> None:
 
 
 def everything() -> Iterator[tuple[str, Policy, MethodDescriptor]]:
-    for service in SERVICES:
-        for policy, method in methods_of(service):
-            yield service, policy, method
+    for process in PROCESSES:
+        for policy, method in methods_of(process):
+            yield process, policy, method
 
 
 def calls_of(mesh: Mesh, service: str, policy: Policy, method: MethodDescriptor, good: Metadata) -> Iterator[Call]:
