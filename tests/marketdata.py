@@ -168,6 +168,21 @@ class Running:
 
         await until(is_stored)
 
+    async def has_candles(
+        self,
+        symbol: str,
+        interval: "candle_pb2.Interval.ValueType",
+        start: datetime,
+        end: datetime,
+        expected: Sequence[tuple[Any, ...]],
+    ) -> None:
+        """Wait until the stored candles that open in [start, end) have these values."""
+
+        async def are_stored() -> bool:
+            return [values_of(candle) for candle in await self.candles(symbol, interval, start, end)] == list(expected)
+
+        await until(are_stored)
+
     async def has_traded(self, symbol: str, exchange: Exchange) -> None:
         """Let the exchange go on until trades arrive."""
         stream = aiter(self.stub.StreamTrades(pb.StreamTradesRequest(symbols=[symbol]), metadata=self.metadata))

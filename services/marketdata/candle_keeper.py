@@ -227,7 +227,8 @@ class CandleKeeper:
         self._step(self._sequence.expire(watermark))
         self.coverage.forget(watermark - self._kept)
         for builder, series in self._builders:
-            if self._connected and not self._breaks and not self._sequence.waits:
+            # A connection can be dead without a sign: where the source has candles, it is asked rather than believed.
+            if series.span is None and self._connected and not self._breaks and not self._sequence.waits:
                 series.offer(builder.close(watermark))
             series.tell_time(watermark)
 

@@ -40,9 +40,10 @@ async def assert_exact(world: World, service: Running, minutes: int) -> list[can
             for number, interval in ((INTERVAL_1M, MINUTE), (INTERVAL_5M, FIVE)):
                 over = interval.floor(end)
                 await service.has_candle(symbol.symbol, number, over - interval.length)
-                stored = await service.candles(symbol.symbol, number, start, over)
-                expected = [c for c in await source.candles(symbol, interval, start) if c.open_time < over]
-                assert [values_of(candle) for candle in stored] == [values_of(candle) for candle in expected]
+                page = await source.candles(symbol, interval, start)
+                expected = [values_of(candle) for candle in page if candle.open_time < over]
+                # A trade that came later than it may take to settle, on a busy machine, corrects its candle.
+                await service.has_candles(symbol.symbol, number, start, over, expected)
     return await service.candles(BTC, INTERVAL_1M, start, end)
 
 
