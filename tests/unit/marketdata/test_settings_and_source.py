@@ -167,3 +167,27 @@ async def test_in_place_of_a_trade_that_is_not_sound_stands_a_break(wrong: dict[
     )
     assert second == Break()
     assert isinstance(third, Trade)
+
+
+def listed_sources(**values: object) -> list[str]:
+    """The names of the sources of these settings."""
+    return [source.name for source in settings(**values).all_sources()]
+
+
+def test_more_sources_follow_the_one_that_the_settings_describe_and_replace_it_if_nothing_describes_it() -> None:
+    more = '[{"kind": "exchange", "exchange": "okx"}, {"kind": "ecb"}]'
+    assert listed_sources() == ["simex"]
+    assert listed_sources(sources=more) == ["okx", "ecb"]
+    assert listed_sources(sources=more, symbols="BTC-USDT") == ["simex", "okx", "ecb"]
+
+
+def test_sources_of_a_file_come_last_and_no_name_comes_twice(tmp_path: Path) -> None:
+    listed = tmp_path / "sources.yaml"
+    listed.write_text("- kind: exchange\n  exchange: kraken\n- kind: ecb\n")
+    assert listed_sources(sources='[{"kind": "exchange", "exchange": "okx"}]', sources_file=listed) == [
+        "okx",
+        "kraken",
+        "ecb",
+    ]
+    with pytest.raises(ValueError, match="several sources are called kraken"):
+        listed_sources(source="kraken", sources_file=listed)
