@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from levimesh.marketdata.v1 import candle_pb2
-from services.marketdata.adapters.postgres import PostgresStore
+from services.marketdata.adapters.candles import PostgresCandles
 from services.marketdata.domain.market import Origin
 from services.runtime.database import open_database
 from tests.marketdata import (
@@ -115,7 +115,7 @@ async def test_a_candle_that_was_stored_but_not_published_is_published_after_a_c
             token = await service.token(INTERVAL_1M)
         async with open_database(world.settings().database_url) as engine:
             # The state after a crash between the commit and the publication.
-            store = PostgresStore(engine)
+            store = PostgresCandles(engine)
             history = await store.history(BTC, MINUTE)
             assert history is not None
             (last,) = await store.newest_candles(BTC, MINUTE, 1)

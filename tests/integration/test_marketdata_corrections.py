@@ -10,9 +10,9 @@ import pytest
 from pydantic import SecretStr
 
 from levimesh.marketdata.v1 import candle_pb2
+from services.marketdata.adapters.candles import PostgresCandles
 from services.marketdata.adapters.journal import CANDLES
 from services.marketdata.adapters.lines import PostgresLines
-from services.marketdata.adapters.postgres import PostgresStore
 from services.marketdata.candles import CandlePublishers
 from services.marketdata.domain.builder import Built
 from services.marketdata.domain.gaps import Coverage
@@ -58,7 +58,7 @@ class Series:
 
     keeper: SeriesKeeper
     source: FakeSource
-    store: PostgresStore
+    store: PostgresCandles
     journal: RedisJournal
 
     async def stored(self) -> list[Candle]:
@@ -97,7 +97,7 @@ class Worlds:
     @asynccontextmanager
     async def series(self, source: FakeSource) -> AsyncIterator[Series]:
         async with open_database(self._urls[0]) as engine, open_journal(self._urls[1]) as journal:
-            store = PostgresStore(engine)
+            store = PostgresCandles(engine)
             publishers = CandlePublishers(store, journal, PostgresLines(engine))
             keeper = SeriesKeeper(
                 SYMBOL,

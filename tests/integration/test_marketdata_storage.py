@@ -11,8 +11,8 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.marketdata.adapters.candles import PostgresCandles
 from services.marketdata.adapters.leases import PostgresLeases
-from services.marketdata.adapters.postgres import PostgresStore
 from services.marketdata.adapters.trades import PostgresTrades
 from services.marketdata.domain.market import Candle, Interval, Origin
 from services.marketdata.ports.candles import History
@@ -28,7 +28,7 @@ class Database:
     """A database of marketdata and the store on it."""
 
     engine: AsyncEngine
-    store: PostgresStore
+    store: PostgresCandles
     trades: PostgresTrades
 
     async def partitions(self, table: str) -> list[str]:
@@ -47,10 +47,10 @@ class Database:
 @pytest.fixture
 async def database(database_url: Callable[[str], str]) -> AsyncIterator[Database]:
     async with open_database(SecretStr(database_url("marketdata"))) as engine:
-        yield Database(engine, PostgresStore(engine), PostgresTrades(engine))
+        yield Database(engine, PostgresCandles(engine), PostgresTrades(engine))
 
 
-async def live_series(store: PostgresStore, interval: Interval = MINUTE) -> History:
+async def live_series(store: PostgresCandles, interval: Interval = MINUTE) -> History:
     """A series of which everything from noon on is streamed."""
     history = History(NOON - DAY, NOON, NOON)
     await store.put_history(BTC, interval, history, None)
@@ -89,7 +89,7 @@ async def test_what_is_stored_spreads_over_partitions_and_old_ones_are_dropped(d
 async def test_writers_that_need_the_same_new_partition_at_once_both_succeed(database: Database) -> None:
     for interval in (MINUTE, FIVE):
         await live_series(database.store, interval)
-    other = PostgresStore(database.engine)
+    other = PostgresCandles(database.engine)
     await asyncio.gather(
         database.store.add([a_candle(0)], None, None),
         other.add([replace(a_candle(0), interval=FIVE)], None, None),
@@ -186,7 +186,7 @@ async def test_candles_and_what_is_known_of_their_series_are_written_together_or
 
 async def test_a_reader_who_goes_away_leaves_nothing_half_read_behind(database_url: Callable[[str], str]) -> None:
     async with open_database(SecretStr(database_url("marketdata")), pool_size=1) as engine:
-        store = PostgresStore(engine)
+        store = PostgresCandles(engine)
         await live_series(store)
         candles = [a_candle(minute) for minute in range(100)]
         await store.add(candles, None, None)
