@@ -1,0 +1,101 @@
+"""Whether marketdata's memory stays flat: 1,000 trades/s for minutes, to 100 subscribers of which some read nothing.
+
+One of those conflates, so it is not cut and reads nothing from the start to the end; another is cut each time, and
+subscribes again. The processes are those of ``marketdata_latency``. Prints the resident memory of marketdata every 15
+seconds; what counts is the slope of a line through all of them but those of the first minutes, in which caches, pools
+and the ring of the newest events fill.
+
+    .venv/bin/python -m bench.marketdata_memory [minutes]
+"""
+
+import asyncio
+import os
+import platform
+import sys
+from contextlib import AsyncExitStack, suppress
+from typing import Any
+
+import grpc
+import numpy as np
+
+from bench.steady_market import SteadyMarket, steady_market
+from levimesh.common.v1 import streaming_pb2
+from levimesh.marketdata.v1 import marketdata_service_pb2 as pb
+from levimesh.marketdata.v1 import marketdata_service_pb2_grpc as pb_grpc
+from services.runtime.stream_guard import STALLED_SECONDS
+
+TRADES_A_SECOND, ROUND_SECONDS, SUBSCRIBERS, CHANNELS = 1_000, 0.05, 100, 8
+MINUTES, WARM_UP_MINUTES, SAMPLE_SECONDS = 7.0, 2.0, 15.0
+SLOPE_TARGET, RATE_TARGET = 1.0, 0.95
+"""MiB a minute after the warm-up, and the share of the trades that must have come to those who read."""
+_MIB = 1 << 20
+
+
+class Readers:
+    """Streams that are read, and how much has come."""
+
+    def __init__(self) -> None:
+        self.trades = 0
+
+    async def read(self, stream: Any, *, counts: bool) -> None:
+        """Read ``stream`` for ever; of one the trades are counted."""
+        async for message in stream:
+            if counts:
+                self.trades += len(pb.StreamTradesResponse.FromString(message).trades.trades)
+
+
+async def _stall_again_and_again(market: SteadyMarket) -> None:
+    """Read nothing, be cut, and subscribe again."""
+    while True:
+        async with market.lazy_channel() as channel:
+            stream = pb_grpc.MarketDataServiceStub(channel).StreamTrades(pb.StreamTradesRequest())
+            await stream.read()
+            await asyncio.sleep(3 * STALLED_SECONDS)
+            with suppress(grpc.aio.AioRpcError):
+                while await stream.read() is not grpc.aio.EOF:
+                    pass
+
+
+async def _measure(minutes: float) -> tuple[list[float], float]:
+    """The memory in MiB, again and again, and how many trades came in a second."""
+    seconds = minutes * 60
+    async with steady_market(TRADES_A_SECOND, seconds, ROUND_SECONDS) as market, AsyncExitStack() as stack:
+        readers = Readers()
+        channels = [await stack.enter_async_context(market.channel()) for _ in range(CHANNELS)]
+        for number in range(SUBSCRIBERS - 2):
+            subscribe: Any = channels[number % CHANNELS].unary_stream(_METHOD)
+            reading = asyncio.create_task(readers.read(subscribe(b""), counts=number == 0))
+            stack.callback(reading.cancel)
+        lazy = pb_grpc.MarketDataServiceStub(await stack.enter_async_context(market.lazy_channel()))
+        conflating = lazy.StreamTrades(pb.StreamTradesRequest(slow_reader=streaming_pb2.SLOW_READER_CONFLATE))
+        await conflating.read()
+        stalling = asyncio.create_task(_stall_again_and_again(market))
+        stack.callback(stalling.cancel)
+        memory = []
+        for _ in range(round(seconds / SAMPLE_SECONDS)):
+            await asyncio.sleep(SAMPLE_SECONDS)
+            memory.append(market.server.memory_info().rss / _MIB)
+        return memory, readers.trades / seconds
+
+
+def main(minutes: float = MINUTES) -> int:
+    """Run the benchmark; the exit status tells whether the target was met."""
+    load = os.getloadavg()[0]
+    memory, rate = asyncio.run(_measure(minutes))
+    warm = memory[round(WARM_UP_MINUTES * 60 / SAMPLE_SECONDS) :]
+    slope = float(np.polynomial.Polynomial.fit(np.arange(len(warm)), warm, 1).convert().coef[1]) * 60 / SAMPLE_SECONDS
+    print(
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"load before the start {load:.1f}\n"
+        f"{minutes:g} minutes of {TRADES_A_SECOND:,} trades/s to {SUBSCRIBERS} subscribers, two of which stall; "
+        f"{rate:,.0f} trades/s came\n"
+        f"  MiB every {SAMPLE_SECONDS:g} s: {' '.join(f'{each:.1f}' for each in memory)}\n"
+        f"  after {WARM_UP_MINUTES:g} minutes {slope:+.2f} MiB a minute (target at most {SLOPE_TARGET:g})"
+    )
+    return 0 if slope <= SLOPE_TARGET and rate >= RATE_TARGET * TRADES_A_SECOND else 1
+
+
+_METHOD = "/levimesh.marketdata.v1.MarketDataService/StreamTrades"
+
+if __name__ == "__main__":
+    sys.exit(main(*map(float, sys.argv[1:])))
