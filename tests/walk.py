@@ -13,9 +13,12 @@ from grpc.aio import AioRpcError
 
 from gateway.contracts import SERVICES
 from levimesh.policy.v1 import policy_pb2
+from services.runtime.broadcast import HEARTBEAT_SECONDS
 from tests.mesh import a_token, error_info
 
 IN = "let in"
+_PATIENCE = 2 * HEARTBEAT_SECONDS
+"""A stream that nothing is asked of says nothing until its first heartbeat."""
 REFUSALS = {
     "ERROR_REASON_TOKEN_MISSING",
     "ERROR_REASON_TOKEN_INVALID",
@@ -125,7 +128,7 @@ async def outcome(channel: grpc.aio.Channel, method: MethodDescriptor, bearer: B
     # A stream of requests ends without one: grpc.aio shows INTERNAL where a write meets a call that was refused.
     asked = () if method.client_streaming else request
     try:
-        answer = call(asked, metadata=bearer.metadata, timeout=10)
+        answer = call(asked, metadata=bearer.metadata, timeout=_PATIENCE)
         if method.server_streaming:
             await answer.read()
         else:
