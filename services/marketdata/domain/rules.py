@@ -10,6 +10,7 @@ from services.marketdata.domain.rates import Rate
 
 _MOST_DIGITS_AFTER = 18
 _MOST_DIGITS_BEFORE = 20
+_LONGEST_ID = 128
 _RESTART_RUN = 3
 """So many trades whose ids follow each other, all too low, prove that the source has begun to count anew."""
 _ONE_DAY = timedelta(days=1)
@@ -52,7 +53,8 @@ class Rules:
     def trade_fault(self, trade: Trade, horizon: Horizon) -> Fault | None:
         """The first rule that ``trade`` breaks, if any."""
         return (
-            self._price_fault("price", trade.price)
+            _id_fault(trade.trade_id)
+            or self._price_fault("price", trade.price)
             or self._quantity_fault("quantity", trade.quantity)
             or _time_fault(trade.trade_time, horizon)
         )
@@ -155,6 +157,12 @@ def _time_fault(moment: datetime, horizon: Horizon) -> Fault | None:
         return Fault(Reason.FUTURE, f"{moment} is after {horizon.latest}, which the source's clock has not reached")
     if horizon.oldest is not None and moment < horizon.oldest:
         return Fault(Reason.TOO_OLD, f"{moment} is before {horizon.oldest}, and what is older is not kept")
+    return None
+
+
+def _id_fault(trade_id: str) -> Fault | None:
+    if not trade_id or len(trade_id) > _LONGEST_ID or not trade_id.isprintable():
+        return Fault(Reason.MALFORMED, f"a trade id has 1 to {_LONGEST_ID} characters that can be printed")
     return None
 
 

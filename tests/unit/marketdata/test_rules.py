@@ -27,6 +27,9 @@ def reason(fault: Fault | None) -> Reason | None:
 @pytest.mark.parametrize(
     ("wrong", "broken"),
     [
+        ({"trade_id": ""}, Reason.MALFORMED),
+        ({"trade_id": "1\0"}, Reason.MALFORMED),
+        ({"trade_id": "1" * 129}, Reason.MALFORMED),
         ({"price": Decimal(0)}, Reason.PRICE),
         ({"price": Decimal(-1)}, Reason.PRICE),
         ({"price": Decimal("NaN")}, Reason.PRICE),
