@@ -66,6 +66,8 @@ class CcxtSource:
         self._inspection = inspection
         self._now = now
         self._books: dict[str, BookDifferences] = {}
+        self._newest: dict[str, Any] = {}
+        """The newest trade of each market that was taken from ccxt."""
         self._ahead: timedelta | None = None
         """How far the exchange's clock was ahead of ours when it told the time last."""
         timeframes = exchange.timeframes or {}
@@ -149,7 +151,11 @@ class CcxtSource:
         return []
 
     async def trades(self, symbol: Symbol) -> list[Step]:
-        rows = await self._asked(self._exchange.watch_trades(symbol.source_symbol))
+        rows = self._unread(symbol.source_symbol)
+        if not rows:
+            rows = await self._asked(self._exchange.watch_trades(symbol.source_symbol))
+        if kept := self._exchange.trades.get(symbol.source_symbol):
+            self._newest[symbol.source_symbol] = kept[-1]
         received = self._now()
         await self._hear_time([row["timestamp"] for row in rows])
         named = rows if self._preset.has_ids else with_ids(rows)
@@ -196,6 +202,13 @@ class CcxtSource:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_UNWATCH_SECONDS):
                     await self._asked(self._exchange.un_watch_order_book(symbol.source_symbol))
+
+    def _unread(self, market: str) -> list[Mapping[str, Any]]:
+        """The trades that came while nobody waited for them; ccxt itself keeps them until another one comes."""
+        kept = self._exchange.trades.get(market)
+        if not kept or market not in self._newest or kept[-1] == self._newest[market]:
+            return []
+        return list(kept)[-kept.getLimit(market, None) :]
 
     async def _spot_markets(self) -> dict[str, Mapping[str, Any]]:
         markets = await self._asked(self._exchange.load_markets(reload=True))
