@@ -203,7 +203,7 @@ class CcxtSource:
                 async with asyncio.timeout(_UNWATCH_SECONDS):
                     await self._asked(self._exchange.un_watch_order_book(symbol.source_symbol))
 
-    def _unread(self, market: str) -> list[Mapping[str, Any]]:
+    def _unread(self, market: str) -> list[dict[str, Any]]:
         """The trades that came while nobody waited for them; ccxt itself keeps them until another one comes."""
         kept = self._exchange.trades.get(market)
         if not kept or market not in self._newest or kept[-1] == self._newest[market]:
