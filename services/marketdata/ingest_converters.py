@@ -9,7 +9,7 @@ from google.type import decimal_pb2
 
 from levimesh.marketdata.v1 import ingest_service_pb2 as pb
 from levimesh.marketdata.v1 import quality_pb2, trade_pb2
-from services.marketdata.domain.market import TakerSide, Trade
+from services.marketdata.domain.market import TakerSide, Trade, exact
 from services.marketdata.domain.quarantine import Reason
 from services.marketdata.ingestion import Acknowledged, Batch
 from services.marketdata.quarantine_converters import reason_to_pb
@@ -75,6 +75,6 @@ def _trade(message: trade_pb2.Trade, received: datetime) -> Trade:
 
 def _number(name: str, message: decimal_pb2.Decimal) -> Decimal:
     try:
-        return Decimal(message.value).normalize()
+        return exact(Decimal(message.value))
     except ArithmeticError as error:
         raise ValueError(f"{name} {message.value[:50]!r} is no number") from error

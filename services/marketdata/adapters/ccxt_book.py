@@ -7,6 +7,7 @@ from typing import Any
 
 from services.marketdata.adapters.milliseconds import from_milliseconds, to_milliseconds
 from services.marketdata.domain.book import BookChange, BookDelta, BookSnapshot, Level
+from services.marketdata.domain.market import exact
 
 Side = dict[Any, Any]
 """Quantities by price as ccxt has them: numbers are brought into one form only where something has changed."""
@@ -73,4 +74,4 @@ def _levels(side: Side) -> tuple[Level, ...]:
 
 
 def _exact(number: Any) -> Decimal:
-    return (number if isinstance(number, Decimal) else Decimal(str(number))).normalize()
+    return exact(number if isinstance(number, Decimal) else Decimal(str(number)))

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from services.marketdata.adapters.milliseconds import to_milliseconds
-from services.marketdata.domain.market import Trade
+from services.marketdata.domain.market import Trade, exact
 
 Rows = list[dict[str, Any]]
 Page = Callable[[Any, str, Trade | None, datetime, datetime], Awaitable[Rows]]
@@ -111,7 +111,7 @@ def with_ids(rows: Iterable[dict[str, Any]]) -> Rows:
 
 def _plain(number: Decimal | None) -> str:
     """The number in plain digits, however many zeros it was written with."""
-    return "" if number is None else f"{number.normalize():f}"
+    return "" if number is None else f"{exact(number):f}"
 
 
 def following(rows: Rows, after: Trade | None, start: datetime, *, numbered: bool) -> Rows:

@@ -28,6 +28,7 @@ from services.marketdata.domain.market import (
     Symbol,
     TakerSide,
     Trade,
+    exact,
 )
 from services.marketdata.domain.rules import Retention
 from services.marketdata.domain.sequence import Break, Step
@@ -337,4 +338,4 @@ def _limit(quantity: Any) -> Decimal | None:
 
 def _exact(number: Any) -> Decimal:
     """The number without trailing zeros."""
-    return (number if isinstance(number, Decimal) else Decimal(number)).normalize()
+    return exact(number if isinstance(number, Decimal) else Decimal(number))

@@ -15,6 +15,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.dataset as pa_dataset
 
 from services.marketdata.adapters.milliseconds import from_milliseconds
+from services.marketdata.domain import market
 from services.marketdata.source_settings import INTERVALS
 
 TRADES, DEPTH = "trades", "depth"
@@ -103,7 +104,7 @@ def exact(number: Any) -> Decimal:
     """The number that is written in a column: a float is the shortest number that is stored as it."""
     if number is None:
         raise ValueError("a number is missing")
-    return (number if isinstance(number, Decimal) else Decimal(str(number))).normalize()
+    return market.exact(number if isinstance(number, Decimal) else Decimal(str(number)))
 
 
 def finest_step(numbers: Iterator[Any]) -> Decimal:

@@ -15,7 +15,7 @@ import aiohttp
 from defusedxml import ElementTree
 
 from services.marketdata.adapters.inspection import as_json
-from services.marketdata.domain.market import Channel, SourceKind
+from services.marketdata.domain.market import Channel, SourceKind, exact
 from services.marketdata.domain.quarantine import Reason, Refused
 from services.marketdata.domain.rates import Rate
 from services.marketdata.domain.rules import Fault, rate_fault
@@ -157,7 +157,7 @@ async def open_rate_source(
 
 def _read(source: str, base: str, day: str, quote: str, number: object) -> tuple[Rate | None, Fault | None]:
     try:
-        return Rate(source, base, quote, date.fromisoformat(day), Decimal(str(number)).normalize()), None
+        return Rate(source, base, quote, date.fromisoformat(day), exact(Decimal(str(number)))), None
     except (ArithmeticError, ValueError) as error:
         return None, Fault(Reason.MALFORMED, f"{type(error).__name__}: {error}"[:200])
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from services.marketdata.domain.market import AssetType, Symbol, SymbolState
+from services.marketdata.domain.market import AssetType, Symbol, SymbolState, exact
 
 _SYMBOLS = sa.Table(
     "symbols",
@@ -143,4 +143,4 @@ def _reported(symbol: Symbol) -> dict[str, str | None]:
 
 
 def _spelled(value: Decimal | str | None) -> str | None:
-    return format(value.normalize(), "f") if isinstance(value, Decimal) else value
+    return format(exact(value), "f") if isinstance(value, Decimal) else value

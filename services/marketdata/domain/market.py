@@ -166,6 +166,11 @@ class Candle:
         return [self.flat_at(self.close_time + index * self.interval.length, origin) for index in range(count)]
 
 
+def exact(number: Decimal) -> Decimal:
+    """``number`` without trailing zeros, nothing rounded. Raises ArithmeticError where it has more than 60 digits."""
+    return number.normalize(_EXACT)
+
+
 def total(quantities: list[Decimal]) -> Decimal:
     """The exact sum."""
     amount = Decimal(0)

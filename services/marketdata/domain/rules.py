@@ -182,8 +182,10 @@ def _grid_fault(candle: Candle) -> Fault | None:
 
 
 def _digits_fault(name: str, number: Decimal) -> Fault | None:
-    exponent = number.normalize().as_tuple().exponent
-    if isinstance(exponent, int) and -exponent > _MOST_DIGITS_AFTER:
+    # Not by normalize, which rounds what has more than 28 digits.
+    _, digits, exponent = number.as_tuple()
+    zeros = len(digits) - len(bytes(digits).rstrip(b"\0"))
+    if isinstance(exponent, int) and -exponent - zeros > _MOST_DIGITS_AFTER:
         return Fault(Reason.PRECISION, f"{name} {number} has more than {_MOST_DIGITS_AFTER} digits after the point")
     if number.adjusted() >= _MOST_DIGITS_BEFORE:
         return Fault(Reason.PRECISION, f"{name} {number} has more than {_MOST_DIGITS_BEFORE} digits before the point")

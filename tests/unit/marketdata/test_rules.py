@@ -37,6 +37,7 @@ def reason(fault: Fault | None) -> Reason | None:
         ({"quantity": Decimal(0)}, Reason.QUANTITY),
         ({"quantity": Decimal("Infinity")}, Reason.QUANTITY),
         ({"price": Decimal("1e-19")}, Reason.PRECISION),
+        ({"price": Decimal("1234567890.1234567890123456789")}, Reason.PRECISION),
         ({"quantity": Decimal("1e20")}, Reason.PRECISION),
         ({"trade_time": at(61)}, Reason.FUTURE),
         ({"trade_time": at(-61)}, Reason.TOO_OLD),
