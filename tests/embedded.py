@@ -17,6 +17,7 @@ from typing import Any
 from levimesh.client import Profile
 from services.stack.ports import find_free
 from services.stack.settings import StackSettings
+from services.stack.state import Memory, State
 
 LEVIMESH = str(Path(sys.executable).with_name("levimesh"))
 BUF = str(Path(sys.executable).with_name("buf"))
@@ -113,12 +114,14 @@ class Mesh:
 
 
 @contextmanager
-def a_mesh(*arguments: str, **environment: str) -> Iterator[Mesh]:
-    """Bring a mesh up, and down in the end, whatever happens."""
+def a_mesh(*arguments: str, memory: Memory | None = None, **environment: str) -> Iterator[Mesh]:
+    """Bring a mesh up, and down in the end, whatever happens. With ``memory`` it is one that has been up before."""
     # Not below pytest's own folder: as root PostgreSQL runs as somebody else, who may not look into that.
     with tempfile.TemporaryDirectory(prefix="levimesh-") as folder:
         state = Path(folder, "state")
         mesh = Mesh(state, {"LEVIMESH_STATE": str(state), **_ports(), **environment})
+        if memory is not None:
+            memory.save(State(state))
         try:
             up = mesh.levimesh("up", "--detach", *arguments, check=False)
             assert up.returncode == 0, f"{up.stdout}\n{up.stderr}"
