@@ -217,7 +217,8 @@ class Feed:
                 await asyncio.sleep(left)
                 continue
             _log.warning("source is silent", extra={"source": self._source.name})
-            await self._source.reconnect()
+            with suppress(SourceUnavailable):
+                await self._source.reconnect()
             for live, _ in self._symbols.values():
                 live.give_up()
 

@@ -1,8 +1,9 @@
 """A source of which it is known when it was last heard of, and that is not asked again and again while it fails."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+import logging
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
 
 from purgatory import AsyncCircuitBreakerFactory
@@ -15,6 +16,8 @@ from services.marketdata.domain.sequence import Step
 from services.marketdata.ports.sources import Source, SourceFinished, SourceUnavailable
 from services.runtime.clock import Clock
 
+_log = logging.getLogger(__name__)
+
 _MOST_FAILURES = 10
 """So many requests in a row that fail stop all requests for a while."""
 _OPEN_SECONDS = 5.0
@@ -24,7 +27,8 @@ class WatchedSource:
     """Implements Source by another one.
 
     Requests (not what waits for live data) go through a circuit breaker: after many failures in a row they fail at once
-    for a while, with the problem of the last one.
+    for a while, with the problem of the last one. Whatever else a source raises is SourceUnavailable, too: an answer
+    that nobody foresaw must not end what is done for its other markets.
     """
 
     def __init__(self, source: Source, now: Clock) -> None:
@@ -78,7 +82,8 @@ class WatchedSource:
 
     async def reconnect(self) -> None:
         self.heard()
-        await self._source.reconnect()
+        with self._foreseen():
+            await self._source.reconnect()
 
     async def symbols(self) -> list[Symbol]:
         async with self._request():
@@ -101,7 +106,8 @@ class WatchedSource:
             return await self._source.past_trades(symbol, after, start)
 
     async def trades(self, symbol: Symbol) -> list[Step]:
-        steps = await self._source.trades(symbol)
+        with self._foreseen():
+            steps = await self._source.trades(symbol)
         self._answered()
         newest = next((step for step in reversed(steps) if isinstance(step, Trade)), None)
         if newest is not None:
@@ -109,12 +115,14 @@ class WatchedSource:
         return steps
 
     async def book(self, symbol: Symbol) -> list[BookChange]:
-        changes = await self._source.book(symbol)
+        with self._foreseen():
+            changes = await self._source.book(symbol)
         self._answered()
         return changes
 
     async def resync_book(self, symbol: Symbol) -> None:
-        await self._source.resync_book(symbol)
+        with self._foreseen():
+            await self._source.resync_book(symbol)
 
     @asynccontextmanager
     async def _request(self) -> AsyncIterator[None]:
@@ -122,13 +130,26 @@ class WatchedSource:
             self._breaker = await self._breakers.get_breaker(self.name)
         try:
             async with self._breaker:
-                yield
+                with self._foreseen():
+                    yield
         except OpenedState as error:
             raise SourceUnavailable(f"{self._problem}; requests are stopped for a few seconds") from error
         except SourceUnavailable as error:
             self._problem = str(error)
             raise
         self._answered()
+
+    @contextmanager
+    def _foreseen(self) -> Iterator[None]:
+        try:
+            yield
+        except SourceUnavailable:
+            raise
+        except Exception as error:
+            _log.exception("a source failed in an unforeseen way", extra={"source": self.name})
+            raise SourceUnavailable(
+                f"{self.name} answered in an unforeseen way ({type(error).__name__}); the log of marketdata has more"
+            ) from error
 
     def _answered(self) -> None:
         self.heard()

@@ -133,3 +133,27 @@ async def test_silence_is_counted_anew_from_connecting_anew() -> None:
     silent = source.silent_for
     await source.reconnect()
     assert (fake.connections, source.silent_for < silent) == (2, True)
+
+
+class Surprising(FakeSource):
+    """Its answers are such as nobody foresaw."""
+
+    async def now(self) -> datetime:
+        raise OverflowError("date value out of range")
+
+    async def trades(self, symbol: Symbol) -> list[Step]:
+        raise KeyError("BTC/USDT")
+
+    async def book(self, symbol: Symbol) -> list[BookChange]:
+        raise TypeError("'NoneType' object is not iterable")
+
+    async def reconnect(self) -> None:
+        raise AttributeError("clients")
+
+
+async def test_an_answer_that_nobody_foresaw_is_a_failure_of_the_source_like_others() -> None:
+    source = WatchedSource(Surprising(), lambda: NOON)
+
+    for answer in (source.now(), source.trades(SYMBOL), source.book(SYMBOL), source.reconnect()):
+        with pytest.raises(SourceUnavailable, match="unforeseen"):
+            await answer
