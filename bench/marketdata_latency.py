@@ -92,17 +92,22 @@ async def _measure(rounds: int) -> tuple[list[Figures], list[Figures]]:
     """The spans in which all read, and those with one who does not."""
     seconds = WARM_UP_SECONDS + rounds * (2 * SPAN_SECONDS + 2)
     calm, stalled = [], []
-    async with steady_market(TRADES_A_SECOND, seconds, ROUND_SECONDS) as market, AsyncExitStack() as stack:
-        subscribers = Subscribers()
+    async with (
+        steady_market(TRADES_A_SECOND, seconds, ROUND_SECONDS) as market,
+        AsyncExitStack() as stack,
+        asyncio.TaskGroup() as tasks,
+    ):
+        subscribers, readers = Subscribers(), []
         for _ in range(SUBSCRIBERS):
             channel = await stack.enter_async_context(market.channel())
             stream = pb_grpc.MarketDataServiceStub(channel).StreamTrades(pb.StreamTradesRequest())
-            reading = asyncio.create_task(subscribers.read(stream))
-            stack.callback(reading.cancel)
+            readers.append(tasks.create_task(subscribers.read(stream)))
         await asyncio.sleep(WARM_UP_SECONDS)
         for _ in range(rounds):
             calm.append(await subscribers.measure(SPAN_SECONDS))
             stalled.append(await _with_one_stalled(market, subscribers))
+        for reader in readers:
+            reader.cancel()
     return calm, stalled
 
 

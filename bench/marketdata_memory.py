@@ -59,22 +59,26 @@ async def _stall_again_and_again(market: SteadyMarket) -> None:
 async def _measure(minutes: float) -> tuple[list[float], float]:
     """The memory in MiB, again and again, and how many trades came in a second."""
     seconds = minutes * 60
-    async with steady_market(TRADES_A_SECOND, seconds, ROUND_SECONDS) as market, AsyncExitStack() as stack:
-        readers = Readers()
+    async with (
+        steady_market(TRADES_A_SECOND, seconds, ROUND_SECONDS) as market,
+        AsyncExitStack() as stack,
+        asyncio.TaskGroup() as tasks,
+    ):
+        readers, reading = Readers(), []
         channels = [await stack.enter_async_context(market.channel()) for _ in range(CHANNELS)]
         for number in range(SUBSCRIBERS - 2):
             subscribe: Any = channels[number % CHANNELS].unary_stream(_METHOD)
-            reading = asyncio.create_task(readers.read(subscribe(b""), counts=number == 0))
-            stack.callback(reading.cancel)
+            reading.append(tasks.create_task(readers.read(subscribe(b""), counts=number == 0)))
         lazy = pb_grpc.MarketDataServiceStub(await stack.enter_async_context(market.lazy_channel()))
         conflating = lazy.StreamTrades(pb.StreamTradesRequest(slow_reader=streaming_pb2.SLOW_READER_CONFLATE))
         await conflating.read()
-        stalling = asyncio.create_task(_stall_again_and_again(market))
-        stack.callback(stalling.cancel)
+        reading.append(tasks.create_task(_stall_again_and_again(market)))
         memory = []
         for _ in range(round(seconds / SAMPLE_SECONDS)):
             await asyncio.sleep(SAMPLE_SECONDS)
             memory.append(market.server.memory_info().rss / _MIB)
+        for task in reading:
+            task.cancel()
         return memory, readers.trades / seconds
 
 

@@ -21,6 +21,8 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
+from levimesh.marketdata.v1 import marketdata_service_pb2 as pb
+from levimesh.marketdata.v1 import marketdata_service_pb2_grpc as pb_grpc
 from services.runtime.migrations import migrate
 from services.stack.certificates import Authority
 from services.stack.ports import find_free
@@ -52,6 +54,13 @@ class SteadyMarket:
         known += [("grpc.max_receive_message_length", -1), *((f"grpc.{key}", value) for key, value in options.items())]
         credentials = files_of(self.certificates, "prediction").channel_credentials()
         return grpc.aio.secure_channel(f"127.0.0.1:{self.port}", credentials, options=known)
+
+    async def first_trade(self) -> None:
+        """Wait until a trade comes. Raises AioRpcError while it cannot come."""
+        async with self.channel() as channel:
+            async for response in pb_grpc.MarketDataServiceStub(channel).StreamTrades(pb.StreamTradesRequest()):
+                if response.HasField("trades"):
+                    return
 
     def lazy_channel(self) -> grpc.aio.Channel:
         """A connection on which little of what is not read has room, so that a reader who stalls is noticed soon."""
@@ -99,8 +108,9 @@ async def steady_market(trades_a_second: int, seconds: float, round_seconds: flo
                 },
             )
         )
-        await _until_ready(lambda: _connect(port))
-        yield SteadyMarket(port, folder / "certificates", psutil.Process(server.pid))
+        service = SteadyMarket(port, folder / "certificates", psutil.Process(server.pid))
+        await _until_ready(service.first_trade)
+        yield service
 
 
 async def _open_stores(stack: AsyncExitStack, folder: Path) -> tuple[str, str]:
