@@ -193,6 +193,7 @@ async def test_rows_that_break_a_rule_go_to_quarantine_and_the_others_are_stored
         a_trade(5, symbol="BTC-USDT@other"),
         a_trade(6, symbol="ETH-USDT@desk"),
         a_trade(7, symbol="nonsense"),
+        a_trade(8, symbol="BTC-USDT@desk\0"),
         nameless,
         crooked,
     ]
@@ -202,7 +203,7 @@ async def test_rows_that_break_a_rule_go_to_quarantine_and_the_others_are_stored
         quality_pb2.QUARANTINE_REASON_PRICE: 1,
         quality_pb2.QUARANTINE_REASON_FUTURE: 1,
         quality_pb2.QUARANTINE_REASON_TOO_OLD: 1,
-        quality_pb2.QUARANTINE_REASON_UNKNOWN_SYMBOL: 3,
+        quality_pb2.QUARANTINE_REASON_UNKNOWN_SYMBOL: 4,
         quality_pb2.QUARANTINE_REASON_MALFORMED: 2,
     }
     assert [trade_id for trade_id, _ in await desk.stored()] == ["1", "20"]

@@ -75,7 +75,7 @@ class PostgresQuarantine:
 
 def _parameters(row: Refused) -> dict[str, Any]:
     return {
-        "source": row.source,
+        "source": _storable(row.source),
         "symbol": _storable(row.symbol),
         "channel": row.channel.value,
         "reason": row.reason.value,
