@@ -1,9 +1,22 @@
-"""All benchmarks, one after the other: ``make bench``. The exit status tells whether every target was met."""
+"""All benchmarks but that of the memory, one after the other: ``make bench``.
+
+The exit status tells whether every target was met.
+"""
 
 import platform
 import sys
 
-from bench import edge, identity, login_storm, marketdata_fanout, marketdata_store, recovery, runtime_chain, tokens
+from bench import (
+    edge,
+    identity,
+    login_storm,
+    marketdata_fanout,
+    marketdata_latency,
+    marketdata_store,
+    recovery,
+    runtime_chain,
+    tokens,
+)
 
 print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}\n")
 print("Stages around a call")
@@ -18,6 +31,8 @@ print("\nA storm of logins")
 failed |= login_storm.main()
 print("\nTrades to many subscribers")
 failed |= marketdata_fanout.main()
+print("\nTrades from an exchange to subscribers")
+failed |= marketdata_latency.main()
 print("\nTrades and candles in the store")
 failed |= marketdata_store.main()
 print("\nStart and recovery")
