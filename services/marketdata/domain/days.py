@@ -1,11 +1,15 @@
 """Daily bars of any time zone."""
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from operator import attrgetter
 from zoneinfo import ZoneInfo
 
 from services.marketdata.domain.market import Candle, Interval, Origin, total
+
+_open_time: Callable[[Candle], datetime] = attrgetter("open_time")
 
 LONGEST_DAY = timedelta(hours=25)
 """The day on which summer time ends."""
@@ -34,8 +38,9 @@ class LocalDay:
         return all(moment.minute == moment.second == 0 for moment in (self.open_time, self.close_time))
 
     def candle(self, hours: Sequence[Candle]) -> Candle | None:
-        """Its candle, out of all hourly candles of the day that there are; None where one is missing."""
-        mine = [hour for hour in hours if self.open_time <= hour.open_time < self.close_time]
+        """Its candle, out of hourly candles by time, all of the day that there are; None where one is missing."""
+        begin, end = (bisect_left(hours, bound, key=_open_time) for bound in (self.open_time, self.close_time))
+        mine = hours[begin:end]
         if len(mine) * Interval.ONE_HOUR.length != self.close_time - self.open_time:
             return None
         return Candle(

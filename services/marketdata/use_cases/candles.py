@@ -10,6 +10,10 @@ from services.marketdata.domain.market import Candle, Interval
 from services.marketdata.ports.candles import CandleStore
 from services.runtime.errors import FieldViolations
 
+MOST_DAYS = 400
+"""Days of a time zone in a page."""
+_HOURS_OF_LONGEST_DAY = LONGEST_DAY // Interval.ONE_HOUR.length
+
 
 @dataclass(frozen=True)
 class CandlePage:
@@ -45,7 +49,10 @@ class GetCandles:
 
 
 class GetLocalDays:
-    """Sum up the days of a time zone from stored hourly candles; a day of which one is missing is left out."""
+    """Sum up the days of a time zone from stored hourly candles; a day of which one is missing is left out.
+
+    A page has ``MOST_DAYS`` days at most, whatever is asked for: each is read as 24 candles.
+    """
 
     def __init__(self, catalog: Catalog, store: CandleStore) -> None:
         self._catalog = catalog
@@ -63,8 +70,9 @@ class GetLocalDays:
         begin = max(start or _newest_days(zone, end, size), first[0].open_time)
         if begin >= end:
             return DayPage([], None)
-        most = size + 2
-        hours = await self._store.candles(symbol, Interval.ONE_HOUR, begin, begin + most * LONGEST_DAY, most * 25)
+        size = min(size, MOST_DAYS)
+        most = (size + 2) * _HOURS_OF_LONGEST_DAY
+        hours = await self._store.candles(symbol, Interval.ONE_HOUR, begin, end + LONGEST_DAY, most)
         return _page(hours, zone, begin, end, size) if hours else DayPage([], None)
 
 

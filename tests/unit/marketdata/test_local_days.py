@@ -6,11 +6,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from services.marketdata.catalog import Catalog
 from services.marketdata.domain.days import LocalDay
 from services.marketdata.domain.market import Candle, Interval, Origin
-from services.marketdata.use_cases.candles import time_zone
+from services.marketdata.use_cases.candles import MOST_DAYS, GetLocalDays, time_zone
 from services.runtime.errors import FieldViolations
-from tests.unit.marketdata.builders import BTC
+from tests.unit.marketdata.builders import BTC, a_symbol
+from tests.unit.marketdata.keeping import MemoryCandles, MemoryTrades
 
 ISTANBUL, NEW_YORK, HAVANA = map(ZoneInfo, ("Europe/Istanbul", "America/New_York", "America/Havana"))
 
@@ -72,3 +74,30 @@ def test_hours_do_not_fit_into_a_zone_that_is_off_by_half_an_hour() -> None:
 def test_what_is_no_time_zone_is_refused(name: str) -> None:
     with pytest.raises(FieldViolations, match="time_zone"):
         time_zone(name)
+
+
+async def all_days(stored: list[Candle], size: int) -> list[list[date]]:
+    """The days of New York of what is stored, page by page."""
+    store, catalog = MemoryCandles(MemoryTrades()), Catalog()
+    store.stored[Interval.ONE_HOUR] = {candle.open_time: candle for candle in stored}
+    catalog.add([a_symbol()])
+    get_days, start, pages = GetLocalDays(catalog, store), stored[0].open_time, []
+    while start is not None:
+        page = await get_days(BTC, NEW_YORK, start, None, size)
+        pages.append([day.open_time.astimezone(NEW_YORK).date() for day, _ in page.days])
+        start = page.next_start
+    return pages
+
+
+async def test_days_behind_days_without_candles_are_on_the_next_page() -> None:
+    begin = datetime(2024, 7, 1, 4, tzinfo=UTC)
+
+    pages = await all_days(hours(begin, 48) + hours(begin + timedelta(days=10), 48), 1)
+
+    assert [day for page in pages for day in page] == [date(2024, 7, day) for day in (1, 2, 11, 12)]
+
+
+async def test_a_page_has_so_many_days_at_most() -> None:
+    pages = await all_days(hours(datetime(2020, 7, 1, 4, tzinfo=UTC), 24 * 900), 10_000)
+
+    assert [len(page) for page in pages] == [MOST_DAYS, MOST_DAYS, 99]
