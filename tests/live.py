@@ -94,8 +94,10 @@ class StoredCandles:
         ]
         return found[:limit]
 
-    async def newest_candles(self, symbol: str, interval: Interval, limit: int) -> Sequence[Candle]:
-        return (await self.candles(symbol, interval, None, None, len(self.all)))[-limit:]
+    async def newest_candles(
+        self, symbol: str, interval: Interval, limit: int, end: datetime | None = None
+    ) -> Sequence[Candle]:
+        return (await self.candles(symbol, interval, None, end, len(self.all)))[-limit:]
 
 
 class StoredTrades:

@@ -68,6 +68,8 @@ async def test_numbers_and_times_come_back_exactly(database: Database) -> None:
     candle = replace(a_candle(0), volume=Decimal("12345678901234567890.12345678"))
     await database.store.add([candle], None, None)
     assert await database.store.newest_candles(BTC, MINUTE, 1) == [candle]
+    assert await database.store.newest_candles(BTC, MINUTE, 1, candle.open_time) == []
+    assert await database.store.newest_candles(BTC, MINUTE, 9, candle.close_time) == [candle]
 
 
 async def test_what_is_stored_spreads_over_partitions_and_old_ones_are_dropped(database: Database) -> None:

@@ -84,6 +84,13 @@ WHERE symbol = $1 AND interval_seconds = $2
 ORDER BY open_time DESC LIMIT $3
 """
 
+NEWEST_BEFORE = """
+SELECT open_time, open, high, low, close, volume, origin, revision, sequence
+FROM marketdata.candles
+WHERE symbol = $1 AND interval_seconds = $2 AND open_time < $3
+ORDER BY open_time DESC LIMIT $4
+"""
+
 EXPIRE = """
 DELETE FROM marketdata.candles WHERE interval_seconds = :interval AND open_time < :before
 """

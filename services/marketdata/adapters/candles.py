@@ -86,8 +86,12 @@ class PostgresCandles:
     ) -> list[Candle]:
         return await self._read(symbol, interval, statements.CANDLES, start, end, limit)
 
-    async def newest_candles(self, symbol: str, interval: Interval, limit: int) -> list[Candle]:
-        return (await self._read(symbol, interval, statements.NEWEST, limit))[::-1]
+    async def newest_candles(
+        self, symbol: str, interval: Interval, limit: int, end: datetime | None = None
+    ) -> list[Candle]:
+        if end is None:
+            return (await self._read(symbol, interval, statements.NEWEST, limit))[::-1]
+        return (await self._read(symbol, interval, statements.NEWEST_BEFORE, end, limit))[::-1]
 
     async def prepare(self, times: Iterable[datetime]) -> None:
         await self._candle_partitions.make_for(times)

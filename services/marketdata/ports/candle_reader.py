@@ -15,5 +15,7 @@ class CandleReader(Protocol):
     ) -> Sequence[Candle]:
         """The first ``limit`` candles that open in [start, end), by time."""
 
-    async def newest_candles(self, symbol: str, interval: Interval, limit: int) -> Sequence[Candle]:
-        """The last ``limit`` candles, by time."""
+    async def newest_candles(
+        self, symbol: str, interval: Interval, limit: int, end: datetime | None = None
+    ) -> Sequence[Candle]:
+        """The last ``limit`` candles of those that open before ``end`` (None: of all), by time."""

@@ -62,8 +62,10 @@ class CandleStore(Protocol):
     ) -> list[Candle]:
         """The first ``limit`` candles that open in [start, end), by time."""
 
-    async def newest_candles(self, symbol: str, interval: Interval, limit: int) -> list[Candle]:
-        """The last ``limit`` candles, by time."""
+    async def newest_candles(
+        self, symbol: str, interval: Interval, limit: int, end: datetime | None = None
+    ) -> list[Candle]:
+        """The last ``limit`` candles of those that open before ``end`` (None: of all), by time."""
 
     async def drop_expired(self, now: datetime, kept: Mapping[Interval, timedelta]) -> None:
         """Drop what is older, and what of the lines nobody asks for any more."""

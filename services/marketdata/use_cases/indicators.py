@@ -1,5 +1,6 @@
 """Indicators over stored candles."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -46,27 +47,16 @@ class GetIndicators:
         """
         self._catalog.require(symbol)
         warm_up = max(indicator.warm_up for indicator in indicators)
-        candles = await self._newest_before(symbol, interval, end, limit + warm_up)
+        candles = await self._store.newest_candles(symbol, interval, limit + warm_up, end)
         first = max(0, len(candles) - limit)
         while first < len(candles) and start is not None and candles[first].open_time < start:
             first += 1
-        return [points(candles, indicator, first) for indicator in indicators]
-
-    async def _newest_before(
-        self, symbol: str, interval: Interval, end: datetime | None, count: int
-    ) -> Sequence[Candle]:
-        """The last ``count`` candles that open before ``end``."""
-        if end is None:
-            return await self._store.newest_candles(symbol, interval, count)
-        oldest = await self._store.candles(symbol, interval, None, None, 1)
-        span = count * interval.length
-        # A market that sleeps has fewer candles in a span of time than fit in.
-        while oldest:
-            found = await self._store.candles(symbol, interval, end - span, end, span // interval.length)
-            if len(found) >= count or end - span <= oldest[0].open_time:
-                return found[-count:]
-            span *= 2
-        return []
+        series = []
+        for indicator in indicators:
+            series.append(points(candles, indicator, first))
+            # Many values take a while, and others have their turn in between.
+            await asyncio.sleep(0)
+        return series
 
 
 def points(candles: Sequence[Candle], indicator: Indicator, first: int) -> list[Point]:

@@ -103,8 +103,10 @@ class MemoryCandles:
         rows = sorted(self.stored[interval].items())
         return [c for time, c in rows if (start is None or time >= start) and (end is None or time < end)][:limit]
 
-    async def newest_candles(self, symbol: str, interval: Interval, limit: int) -> list[Candle]:
-        return [candle for _, candle in sorted(self.stored[interval].items())][-limit:]
+    async def newest_candles(
+        self, symbol: str, interval: Interval, limit: int, end: datetime | None = None
+    ) -> list[Candle]:
+        return (await self.candles(symbol, interval, None, end, len(self.stored[interval])))[-limit:]
 
     async def drop_expired(self, now: datetime, kept: Any) -> None:
         raise AssertionError("nothing expires here")

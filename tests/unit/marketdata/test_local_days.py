@@ -81,7 +81,8 @@ async def all_days(stored: list[Candle], size: int) -> list[list[date]]:
     store, catalog = MemoryCandles(MemoryTrades()), Catalog()
     store.stored[Interval.ONE_HOUR] = {candle.open_time: candle for candle in stored}
     catalog.add([a_symbol()])
-    get_days, start, pages = GetLocalDays(catalog, store), stored[0].open_time, []
+    get_days, pages = GetLocalDays(catalog, store), []
+    start: datetime | None = stored[0].open_time
     while start is not None:
         page = await get_days(BTC, NEW_YORK, start, None, size)
         pages.append([day.open_time.astimezone(NEW_YORK).date() for day, _ in page.days])
