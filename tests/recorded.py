@@ -65,14 +65,14 @@ class Recording:
         """The one-minute candles that the recorded trades sum up to."""
         return [_bar(list(rows)) for _, rows in groupby(self.rows[symbol], key=lambda row: _minute(row[4]))]
 
-    def play(self, simex: int, state: Path) -> None:
-        """Set the clock of the exchange to ``start``: the process ``simex`` dies, and finds it so when it is back.
+    def play(self, simex: int, state: Path, since: datetime | None = None) -> None:
+        """Set the clock of the exchange, to ``start`` or to ``since``: the process ``simex`` dies, and finds it so.
 
         ``state`` is where it keeps its clock.
         """
         settings = SimexSettings(replay_dir=self.folder, replay_start=self.opening, state_dir=state)
         os.kill(simex, signal.SIGSTOP)  # it must not write down its own time after this
-        open_state(settings).write("clock_ms", int(self.start.timestamp() * 1000))
+        open_state(settings).write("clock_ms", int((since or self.start).timestamp() * 1000))
         os.kill(simex, signal.SIGKILL)
 
 

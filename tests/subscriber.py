@@ -2,13 +2,23 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from levimesh.client import Client
+from levimesh.client.client import OnGap
 from levimesh.common.v1 import streaming_pb2
-from levimesh.marketdata.v1 import candle_pb2, stream_pb2, trade_pb2
+from levimesh.marketdata.v1 import candle_pb2, marketdata_service_pb2, stream_pb2, trade_pb2
+
+
+class MarketData(Protocol):
+    """Opens a stream, as ``Client.market_data`` does."""
+
+    def __call__(
+        self, instruments: Sequence[stream_pb2.Instrument], *, on_gap: OnGap
+    ) -> AsyncGenerator[marketdata_service_pb2.StreamMarketDataResponse, None]: ...
+
 
 Told = trade_pb2.Trade | candle_pb2.Candle
 
@@ -28,7 +38,7 @@ class Subscriber:
         newest = (next((each for each in reversed(told) if each), None) for told in self.trades.values())
         return sum(trade.sequence for trade in newest if trade is not None)
 
-    async def follow(self, client: Client, symbols: Sequence[str]) -> None:
+    async def follow(self, market_data: MarketData, symbols: Sequence[str]) -> None:
         """Listen for ever."""
         wanted = [
             stream_pb2.Instrument(channel=channel, symbol=symbol, interval=interval)
@@ -44,7 +54,7 @@ class Subscriber:
                 self.trades[symbol].append(None)
                 self.candles[symbol].append(None)
 
-        async with aclosing(client.market_data(wanted, on_gap=lose)) as messages:
+        async with aclosing(market_data(wanted, on_gap=lose)) as messages:
             async for message in messages:
                 for result in message.results.results:
                     assert result.status == stream_pb2.SUBSCRIPTION_STATUS_SUBSCRIBED, result
@@ -56,11 +66,11 @@ class Subscriber:
 
 
 @asynccontextmanager
-async def subscribed(client: Client, symbols: Sequence[str]) -> AsyncIterator[Subscriber]:
-    """A subscriber that listens meanwhile."""
+async def subscribed(market_data: MarketData, symbols: Sequence[str]) -> AsyncIterator[Subscriber]:
+    """A subscriber that listens meanwhile to the stream that ``market_data`` opens."""
     subscriber = Subscriber()
     async with asyncio.TaskGroup() as tasks:
-        listening = tasks.create_task(subscriber.follow(client, symbols))
+        listening = tasks.create_task(subscriber.follow(market_data, symbols))
         async with asyncio.timeout(60):
             await subscriber.subscribed.wait()
         yield subscriber

@@ -166,7 +166,7 @@ async def test_trades_candles_and_streams_are_exact_whatever_is_killed_on_the_wa
     mesh: Mesh, client: Client, recording: Recording
 ) -> None:
     total = sum(map(len, recording.rows.values()))
-    async with subscribed(client, list(recording.rows)) as subscriber:
+    async with subscribed(client.market_data, list(recording.rows)) as subscriber:
         recording.play(mesh.pid_of("simex"), mesh.state / "simex")
         await has_told(subscriber, 1)
         jobs = await fetches_what_was_before(client, recording)
