@@ -147,10 +147,12 @@ async def _append(connection: AsyncConnection, trades: Sequence[Trade], ends: di
     async def encoded() -> AsyncIterator[bytes]:
         yield encode.HEADER
         for start in range(0, len(trades), _CHUNK):
+            if start:
+                # What else there is to do has its turn; a small batch does not wait for it.
+                await asyncio.sleep(0)
             part, rows = _encode(trades[start : start + _CHUNK], lasts)
             numbered.extend(part)
             yield rows
-            await asyncio.sleep(0)
         yield encode.TRAILER
 
     driver: Any = (await connection.get_raw_connection()).driver_connection
