@@ -23,6 +23,8 @@ from services.marketdata.series_keeper import SeriesKeeper
 _log = logging.getLogger(__name__)
 
 _READ_AT_ONCE = 5_000
+_AT_ONCE = 200
+"""So many trades are followed without a pause."""
 _WRITE_SECONDS = 1.0
 """How often it is written down how far the trades have been looked at."""
 
@@ -77,6 +79,7 @@ class CandleKeeper:
         """The ids of the trades that came after each Break, up to the next one; it comes before the first of them."""
         self._connected = not is_followed
         self._position = 0
+        self._unpaused = 0
         self._found: list[Gap] = []
         self._unsettled: list[uuid.UUID] = []
         self._written: Followed | None = None
@@ -157,6 +160,7 @@ class CandleKeeper:
                 while self._events:
                     await self._take(self._events[0])
                     self._events.popleft()
+                    await self._pause()
                 await self._record_gaps()
                 patience.reset()
             except LeaseLost:
@@ -192,6 +196,7 @@ class CandleKeeper:
         while trades := await self._trades.after(self.symbol.symbol, self._position, _READ_AT_ONCE):
             for trade in trades:
                 self._trade(trade)
+                await self._pause()
             await self._record_gaps()
 
     async def _take(self, event: Trade | Moment | Gap) -> None:
@@ -208,6 +213,13 @@ class CandleKeeper:
             await self._read_on()
         elif event.sequence == self._position + 1:
             self._trade(event)
+
+    async def _pause(self) -> None:
+        """Let others have their turn now and then: many trades at once take a while."""
+        self._unpaused += 1
+        if self._unpaused >= _AT_ONCE:
+            self._unpaused = 0
+            await asyncio.sleep(0)
 
     def _trade(self, trade: Trade) -> None:
         self._position = trade.sequence
@@ -275,10 +287,11 @@ class CandleKeeper:
         in_doubt = any(series.is_in_doubt for series in self.series)
         if since is None or self._found or self._sequence.waits or in_doubt:
             return
-        followed, unsettled = Followed(since, self._position, self._finder.newest), self._unsettled
+        # Not those that are closed meanwhile: their candles are still to be looked at.
+        followed, unsettled = Followed(since, self._position, self._finder.newest), self._unsettled[:]
         if followed != self._written:
             await self._gaps.put_followed(self.symbol.symbol, followed, self._lease)
             self._written = followed
         if unsettled:
-            self._unsettled = []
             await self._gaps.settle(unsettled, self._lease)
+            del self._unsettled[: len(unsettled)]

@@ -131,7 +131,7 @@ async def _read(batches: AsyncIterator[Batch], waiting: _Waiting) -> None:
 
 async def _commit(batches: Sequence[Batch], ingest: IngestTrades, order: TradeOrder) -> TakenIn:
     """Commit ``batches``, trying again for a while. Raises DependencyUnavailable."""
-    judged = ingest.judge([row for batch in batches for row in batch.rows], order)
+    judged = await ingest.judge([row for batch in batches for row in batch.rows], order)
     patience, clock = Patience(), asyncio.get_running_loop().time
     give_up = clock() + _LONGEST_TROUBLE_SECONDS
     while True:

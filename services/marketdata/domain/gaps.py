@@ -176,8 +176,12 @@ class Coverage:
 
     def forget(self, before: datetime) -> None:
         """Trades before this time are kept no longer."""
-        if self.since is not None and self.since < before:
-            self.since = before
+        if self.since is None or self.since >= before:
+            return
+        self.since = before
+        over = [gap for gap in self._gaps.values() if gap.end_time < before and gap.state is not GapState.OPEN]
+        for gap in over:
+            del self._gaps[gap.gap_id]
 
     def extend(self, since: datetime) -> None:
         """All trades after this earlier time are stored by now."""

@@ -1,5 +1,6 @@
 """Taking in what producers send."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,9 @@ from services.marketdata.ports.quarantine import QuarantineKeeper
 from services.marketdata.ports.trades import Stored
 from services.marketdata.source_settings import IngestSettings
 from services.runtime.clock import Clock
+
+_AT_ONCE = 500
+"""So many rows are judged without a pause."""
 
 WriteTrades = Callable[[Sequence[Trade], Lease | None], Awaitable[Stored]]
 """Stores trades as TradeStore.add does, and has them published."""
@@ -73,10 +77,13 @@ class IngestTrades:
         self._retention = retention
         self._now = now
 
-    def judge(self, rows: Sequence[Offered], order: TradeOrder) -> Judged:
+    async def judge(self, rows: Sequence[Offered], order: TradeOrder) -> Judged:
         """What is to become of ``rows``, which follow those that ``order`` has seen."""
         received, judged = self._now(), Judged()
-        for row in rows:
+        for index, row in enumerate(rows):
+            if index % _AT_ONCE == 0:
+                # Many rows take a while, and others have their turn in between.
+                await asyncio.sleep(0)
             trade, fault = self._judge(row, order, received)
             if fault is not None:
                 judged.refused.append(_refused(row, fault, trade, received))

@@ -1,5 +1,6 @@
 """What is missing is known by numbers or by time, and only whole intervals are believed."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from services.marketdata.domain.gaps import Coverage, Evidence, Gap, GapFinder, GapState
@@ -120,3 +121,16 @@ def test_candles_are_compared_to_the_last_digit_and_missing_ones_are_named() -> 
     assert comparison.differences[2].ours is None
     assert comparison.differences[3].theirs is None
     assert timedelta(0) < a_gap().end_after - a_gap().end_time
+
+
+def test_what_no_source_has_is_forgotten_with_its_time_and_what_is_open_is_not() -> None:
+    lost = replace(a_gap(start=20, end=40), state=GapState.NOT_AT_SOURCE)
+    opened = a_gap(7, 8, start=50, end=60)
+    coverage = Coverage(at(0), [lost, opened])
+
+    coverage.forget(at(100))
+
+    coverage.extend(at(0))
+    coverage.reach(a_trade(9, 600))
+    assert coverage.open_gaps == [opened]
+    assert coverage.is_newest(at(10), at(30))

@@ -10,7 +10,7 @@ import pytest
 from services.marketdata.catalog import Catalog
 from services.marketdata.domain.market import Trade
 from services.marketdata.domain.quarantine import Refused
-from services.marketdata.domain.rules import Retention
+from services.marketdata.domain.rules import Retention, TradeOrder
 from services.marketdata.errors import IngestSequenceInvalid
 from services.marketdata.ingestion import MOST_WAITING, Acknowledged, Batch, acknowledged
 from services.marketdata.ports.leases import Lease
@@ -122,3 +122,13 @@ async def test_a_producer_that_goes_away_leaves_nothing_running() -> None:
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
     assert before > len(asyncio.all_tasks()) == 1
+
+
+async def test_others_have_their_turn_while_many_rows_are_judged() -> None:
+    judging = asyncio.create_task(Store().ingest().judge(a_batch(1, _A_BATCH).rows, TradeOrder()))
+    turns = 0
+    while not judging.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert len(judging.result().trades) == _A_BATCH
+    assert turns > 10

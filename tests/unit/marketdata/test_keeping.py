@@ -162,3 +162,17 @@ def test_a_trade_that_the_source_has_not_stays_a_gap_and_its_interval_is_not_mad
     opens = {(candle.open_time - at(0)).total_seconds() for candle in stored(kept)[Interval.ONE_SECOND]}
     # Trades 19 and 21 happened at 7.6 and at 8.4 seconds.
     assert opens == set(range(1, 19)) - {7, 8}
+
+
+async def test_others_have_their_turn_while_many_trades_are_followed() -> None:
+    trades = [a_trade(number, number / 1_000) for number in range(1, 5_001)]
+    kept = Kept(MemorySource(trades))
+    async with kept.keeper() as working:
+        await working.rest()
+        working.keeper.received(trades)
+        working.keeper.stored((await kept.trades.add(trades, None)).new)
+        turns = 0
+        while working.keeper.coverage.until != trades[-1].trade_time:
+            turns += 1
+            await asyncio.sleep(0)
+    assert turns > 10
