@@ -117,7 +117,7 @@ async def _interleaved(calls: dict[tuple[str, str], Call]) -> dict[tuple[str, st
 
 def main() -> int:
     """Run the benchmark and print its table."""
-    with a_mesh(**UNLIMITED) as mesh:
+    with a_mesh(LEVIMESH_RATE_LIMIT_SCALE=UNLIMITED) as mesh:
         edge = asyncio.run(_edge(mesh))
     table = Table("method", "the edge does", "p50 ms", "p99 ms", "calls", title="What the edge adds, one caller")
     for (method, way), took in edge.items():

@@ -8,8 +8,8 @@ from typing import Any
 Call = Callable[[], Awaitable[Any]]
 
 SYMBOL = "BTC-USDT@simex"
-UNLIMITED = {"LEVIMESH_RATE_LIMIT_SCALE": "10000"}
-"""The limits are on, and so high that no call of a benchmark is refused."""
+UNLIMITED = "10000"
+"""LEVIMESH_RATE_LIMIT_SCALE: the limits are on, and so high that no call of a benchmark is refused."""
 
 
 async def milliseconds(call: Call) -> float:

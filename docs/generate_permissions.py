@@ -25,8 +25,8 @@ Generated from the policies in [`proto/`](../proto/levimesh) by `make gen`; what
 - **limit**: calls in a span for each user and address; callers of the tier `elevated` (admins, and whom an admin gives
   it) may call ten times as often unless more is said. `together`: counted for all gateways together, and allowed or
   refused while they cannot be counted.
-- **streams**: how many streams of the method a user may have open at a time from one address on one replica (ten times as
-  many in the tier `elevated`), and how many instruments one stream may have.
+- **streams**: how many streams of the method a user may have open at a time from one address on one replica (ten times
+  as many in the tier `elevated`), and how many instruments one stream may have.
 - **deadline**: how long a call may take; **retry**: what a repetition does; **audit**: each call is in the audit chain.
 """
 

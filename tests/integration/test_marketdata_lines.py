@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -198,7 +199,7 @@ async def test_a_lease_is_renewed_while_rows_are_written_and_taken_over_only_aft
 
 
 async def _acquired(leases: PostgresLeases) -> int:
-    while (lease := await leases.acquire("simex", "two")) is None:
+    while (lease := await leases.acquire("simex", "two")) is None:  # noqa: ASYNC110 - the database sets no event here
         await asyncio.sleep(0.02)
     return lease.token
 
@@ -265,7 +266,8 @@ async def test_a_journal_that_lost_its_newest_rows_gets_them_again(writer: Write
         await write(numbered(6, 7), None)
         await writer.has_published(7)
         async with Redis.from_url(redis_url) as redis:
-            last = (await redis.xrevrange(f"journal:{TRADES}", count=1))[0][0]
+            newest: Any = await redis.xrevrange(f"journal:{TRADES}", count=1)
+            last = newest[0][0]
             await redis.xdel(f"journal:{TRADES}", last)
             await redis.hset(f"lines:{{journal:{TRADES}}}", BTC, "5")
         await write(numbered(8, 8), None)

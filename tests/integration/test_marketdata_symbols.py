@@ -63,14 +63,14 @@ async def test_what_an_admin_changed_stays_until_the_source_reports_something_el
 ) -> None:
     await store.put_reported([BTC])
     changed = await ChangeSymbol(store, news)("BTC-USDT@simex", {"min_notional": Decimal(10), "book_depth": 20})
-    assert (changed.version, changed.min_notional, changed.book_depth) == (2, 10, 20)
+    assert (changed.version, changed.min_notional, changed.book_depth) == (2, Decimal(10), 20)
 
     await store.put_reported([BTC])
     assert await store.symbols() == [changed]
 
     await store.put_reported([replace(BTC, min_notional=Decimal(7))])
     (found,) = await store.symbols()
-    assert (found.version, found.min_notional, found.book_depth) == (3, 7, 20)
+    assert (found.version, found.min_notional, found.book_depth) == (3, Decimal(7), 20)
 
 
 async def test_a_deactivated_symbol_stays_so_when_its_source_is_found_again(store: PostgresSymbols, news: News) -> None:
@@ -99,7 +99,7 @@ async def test_of_two_changes_to_one_version_the_second_is_refused(store: Postgr
 
     outcomes = await asyncio.gather(to(10), to(20), return_exceptions=True)
 
-    assert sorted(type(outcome) for outcome in outcomes if isinstance(outcome, Exception)) == [VersionConflict]
+    assert [type(outcome) for outcome in outcomes if isinstance(outcome, Exception)] == [VersionConflict]
     (found,) = await store.symbols()
     assert found.version == 2
     assert news.told == [found]

@@ -30,8 +30,9 @@ def candles(count: int) -> list[Candle]:
     for index in range(count):
         open_, price = price, price * math.exp(chance.gauss(0, 0.002))
         high, low = max(open_, price) * 1.001, min(open_, price) * 0.999
-        prices = [Decimal(f"{value:.2f}") for value in (open_, high, low, price)]
+        first, most, least, last = (Decimal(f"{value:.2f}") for value in (open_, high, low, price))
         open_time = START + index * Interval.ONE_MINUTE.length
+        prices = (first, most, least, last)
         found.append(Candle("BTC-USDT@simex", Interval.ONE_MINUTE, open_time, *prices, Decimal(1), Origin.TRADES))
     return found
 

@@ -43,7 +43,8 @@ def test_its_candle_is_the_sum_of_its_hours_only() -> None:
     candle = day.candle(hours(datetime(2024, 3, 5, 19, tzinfo=UTC), 30))
 
     assert candle is not None
-    assert (candle.open, candle.high, candle.low, candle.close) == (102, 126, 102, 126)
+    prices = [candle.open, candle.high, candle.low, candle.close]
+    assert prices == [Decimal(102), Decimal(126), Decimal(102), Decimal(126)]
     assert candle.volume == 48
     assert candle.open_time == day.open_time
 
