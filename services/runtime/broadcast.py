@@ -52,10 +52,13 @@ class Broadcast:
         self._reading = True
         try:
             async for entries in self._journal.tail(self._topic, ring.offset):
-                ring.extend(entries)
-                for listener in self._listeners:
-                    listener(entries)
-                self._wake()
+                for part in cut(entries):
+                    ring.extend(part)
+                    for listener in self._listeners:
+                        listener(part)
+                    self._wake()
+                    # After an absence much comes at once; others have their turn in between.
+                    await asyncio.sleep(0)
         finally:
             self._reading = False
 

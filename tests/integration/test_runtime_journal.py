@@ -307,3 +307,18 @@ async def test_a_redis_that_hangs_is_told_as_away_and_not_as_the_callers_deadlin
                 await journal.last_offset(TOPIC)
         async with asyncio.timeout(5):
             await left.wait()
+
+
+async def test_what_comes_at_once_after_an_absence_is_heard_in_small_parts(journal: RedisJournal) -> None:
+    heard: list[int] = []
+    async with broadcasting(journal) as broadcast:
+        broadcast.listen(lambda entries: heard.append(len(entries)))
+        subscription = subscribe(broadcast)
+        await anext(subscription)
+        await journal.append(TOPIC, [("BTC", bytes(100_000))] * 20)
+        seen = 0
+        while seen < 20:
+            item = await anext(subscription)
+            seen += len(item.entries) if isinstance(item, Entries) else 0
+    assert sum(heard) == 20
+    assert max(heard) <= 2
