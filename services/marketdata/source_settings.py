@@ -189,8 +189,6 @@ class IngestSettings(_Source):
     """The markets that there are from the start; others are created by CreateSymbol."""
     asset_type: AssetType = AssetType.CRYPTO
     """What is traded there."""
-    numbered: bool = True
-    """Whether the producers number the trades of a market 1, 2, 3 …, so that a missing number is a missing trade."""
 
 
 SourceSettings = Annotated[
