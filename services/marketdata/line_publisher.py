@@ -16,6 +16,8 @@ _log = logging.getLogger(__name__)
 MOST_WAITING = 100_000
 """Rows beyond this many are not kept in memory while the journal is away; they are read from the store later."""
 _ROWS_AT_ONCE = 1_000
+_ROWS_TOGETHER = 5_000
+"""About so many rows of several lines go to the journal at once."""
 _WRITE_SECONDS = 1.0
 _LOOK_SECONDS = 2.0
 _STOP_SECONDS = 2.0
@@ -151,11 +153,22 @@ class LinePublisher(Generic[Row]):
     async def _publish_waiting(self) -> bool:
         """Publish some rows of every line that has any; whether there were some."""
         entries: list[LineEntry] = []
-        for key, state in self._states.items():
+        rows, found = 0, False
+        for key, state in list(self._states.items()):
             if state.waiting and not state.behind:
-                entries += self._kind.entries(key, state.waiting[:_ROWS_AT_ONCE])
-        if not entries:
-            return False
+                some = state.waiting[:_ROWS_AT_ONCE]
+                entries += self._kind.entries(key, some)
+                rows += len(some)
+            if rows >= _ROWS_TOGETHER:
+                await self._publish_entries(entries)
+                entries, rows = [], 0
+                found = True
+        if entries:
+            await self._publish_entries(entries)
+            found = True
+        return found
+
+    async def _publish_entries(self, entries: Sequence[LineEntry]) -> None:
         for key, newest in (await self._append(entries)).items():
             state = self._states[key]
             if newest is None:
@@ -165,7 +178,6 @@ class LinePublisher(Generic[Row]):
             state.waiting = [row for row in state.waiting if row.sequence > newest]
             if state.waiting and state.waiting[0].sequence > newest + 1:
                 self.catch_up(key)
-        return True
 
     async def _catch_up(self, key: str, state: _State[Row]) -> None:
         """Publish what is stored behind what is published."""
