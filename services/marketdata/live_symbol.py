@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 from services.marketdata.candle_keeper import CandleKeeper
 from services.marketdata.domain.market import Symbol, Trade
@@ -58,7 +59,7 @@ class LiveSymbol:
                 await asyncio.sleep(patience.lost())
 
     async def watch_silence(self, silent_seconds: float) -> None:
-        """For ever, find out whether a market that is silent has traded nevertheless, and then connect anew."""
+        """For ever, find out whether a market that is silent has traded nevertheless; take that, and connect anew."""
         while True:
             left = self._heard_at + silent_seconds - asyncio.get_running_loop().time()
             if left > 0:
@@ -66,21 +67,24 @@ class LiveSymbol:
                 continue
             self._heard_at = asyncio.get_running_loop().time()
             try:
-                if await self._misses_trades():
+                if missing := await self._missing():
                     _log.warning("trades do not come, though there are some", extra={"symbol": self.symbol.symbol})
+                    # Perhaps the market has halted, and no later trade will show that these are missing.
+                    self._recorder.add(missing)
+                    self._newest = missing[-1]
                     await self._source.reconnect()
                     self.give_up()
-            except SourceUnavailable as error:
+            except (SourceUnavailable, RecorderFull) as error:
                 _log.warning("silence not explained", extra={"symbol": self.symbol.symbol, "problem": str(error)})
 
-    async def _misses_trades(self) -> bool:
-        """Whether the source has trades behind the newest one, and none of them comes."""
+    async def _missing(self) -> Sequence[Trade]:
+        """The first trades that the source has behind the newest one, if none of them comes."""
         newest = self._newest
         if newest is None:
-            return False
+            return ()
         missing = await self._source.past_trades(self.symbol, newest, newest.trade_time)
         await asyncio.sleep(_ARRIVAL_SECONDS)
-        return bool(missing) and self._newest is newest
+        return missing if self._newest is newest else ()
 
     def give_up(self) -> None:
         """Wait no longer for what was asked of the source, but ask it anew."""
