@@ -81,6 +81,8 @@ class CandleKeeper:
         self._position = 0
         self._unpaused = 0
         self._found: list[Gap] = []
+        self._known_gaps: set[uuid.UUID] = set()
+        """Those that were stored when it began."""
         self._unsettled: list[uuid.UUID] = []
         self._written: Followed | None = None
         self._news = asyncio.Event()
@@ -181,6 +183,7 @@ class CandleKeeper:
                 self.coverage.reach(followed.newest)
             self._position = followed.position
             self._sequence, self._finder = TradeSequence(followed.newest), GapFinder(followed.newest)
+        self._known_gaps = {gap.gap_id for gap, _ in known}
         for gap, settled in known:
             self.coverage.put(gap)
             if gap.state is GapState.REPAIRED and not settled:
@@ -246,6 +249,9 @@ class CandleKeeper:
 
     def _step(self, steps: Sequence[Step]) -> None:
         for gap in self._finder.add(steps):
+            if gap.gap_id in self._known_gaps:
+                # Found by whoever led before, and perhaps repaired since: it must not be open again.
+                continue
             self.coverage.put(gap)
             self._found.append(gap)
         for step in steps:

@@ -176,3 +176,27 @@ async def test_others_have_their_turn_while_many_trades_are_followed() -> None:
             turns += 1
             await asyncio.sleep(0)
     assert turns > 10
+
+
+async def test_a_gap_that_was_repaired_before_a_crash_is_not_open_again_behind_it() -> None:
+    trades = [a_trade(f"{number}x", second) for number, second in enumerate((0.5, 6.5, 7.2, 38.2, 69.2))]
+    kept = Kept(MemorySource(trades))
+    async with kept.keeper() as working:
+        await working.receive(trades[:2])
+        await working.tell_time(at(6.5))
+        await working.keeper.close()
+    async with kept.keeper() as working:
+        await working.receive(trades[2:4])
+        await working.repair()
+    for _ in range(2):
+        async with kept.keeper() as working:
+            await working.tell_time(at(38.2))
+            assert working.keeper.coverage.open_gaps == []
+            await working.keeper.close()
+    async with kept.keeper() as working:
+        await working.receive(trades[4:])
+        await working.repair()
+        await working.tell_time(at(69.3))
+
+    times = [time for time in kept.candles.stored[Interval.FIVE_SECONDS] if time < at(38)]
+    assert times == [at(seconds) for seconds in range(5, 36, 5)]
