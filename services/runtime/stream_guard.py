@@ -23,6 +23,9 @@ Fail = Callable[[MeshError], Awaitable[None]]
 STALLED_SECONDS = 6.0
 """How long nothing more may be taken from a message by its reader, while there are others."""
 _ABORT_SECONDS = 1.0
+_LOOKS = 8
+"""So often it is looked within these seconds: looks are counted, and not the time, so that readers are not blamed for
+the time in which this process itself was held up and could not see what they took."""
 
 
 @dataclass(eq=False)
@@ -33,8 +36,8 @@ class _Open:
     task: "asyncio.Task[Any]"
     context: Context
     fail: Fail
-    waits_since: float | None = None
-    """Since when the newest message has been waiting for its reader."""
+    waits: int | None = None
+    """How often the newest message was seen to wait for its reader; None when none waits."""
     is_behind: Callable[[], bool] | None = None
     """Whether there is more for its reader, who is to be cut then; None for streams that are never cut."""
 
@@ -62,8 +65,7 @@ class StreamGuard:
 
     def __init__(self, largest: int, *, stalled_seconds: float = STALLED_SECONDS) -> None:
         self._largest = largest
-        self._stalled_seconds = stalled_seconds
-        self._look_every = stalled_seconds / 8
+        self._look_every = stalled_seconds / _LOOKS
         self._open: set[_Open] = set()
         self._of_callers: Counter[tuple[str, str, str]] = Counter()
         self._draining = False
@@ -83,15 +85,14 @@ class StreamGuard:
             raise Overloaded("too many streams at once; close some, or try again in a second")
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - grpc.aio serves every call in a task of its own
-        clock = asyncio.get_running_loop().time
         stream = _Open(policy, task, context, fail)
         with self._counted(policy, caller):
             self._enter(stream)
             try:
                 async for response in responses:
-                    stream.waits_since = clock()
+                    stream.waits = 0
                     yield response
-                    stream.waits_since = None
+                    stream.waits = None
             except asyncio.CancelledError:
                 if not self._draining:
                     raise
@@ -137,12 +138,13 @@ class StreamGuard:
         """End the streams whose client has gone, or whose reader takes nothing."""
         loop = asyncio.get_running_loop()
         self._watch = loop.call_later(self._look_every, self._look) if self._open else None
-        latest = loop.time() - self._stalled_seconds
         for stream in list(self._open):
             if stream.context.done():
                 stream.task.cancel()
-            elif stream.waits_since is not None and stream.waits_since <= latest and stream.is_behind is not None:
-                self._cut_if_behind(stream, stream.is_behind)
+            elif stream.waits is not None:
+                stream.waits += 1
+                if stream.waits > _LOOKS and stream.is_behind is not None:
+                    self._cut_if_behind(stream, stream.is_behind)
 
     def _cut_if_behind(self, stream: _Open, is_behind: Callable[[], bool]) -> None:
         if is_behind():

@@ -1,6 +1,7 @@
 """How many streams a caller may have open, and what becomes of those that nobody reads, over mTLS."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -161,4 +162,15 @@ async def test_a_reader_that_misses_nothing_by_waiting_is_not_cut(served: Served
         await looked.wait()
     assert running(served) == 1
     assert (await call.read()).resume_token
+    call.cancel()
+
+
+async def test_a_reader_is_not_cut_because_the_server_itself_was_held_up(signals: Signals, stub: Any) -> None:
+    signals.endless = True
+    call = await opened(stub)
+    # The reader pauses for less than it may, so that a message waits; then the machine has no time for the server.
+    await asyncio.sleep(STALL_SECONDS / 4)
+    time.sleep(2 * STALL_SECONDS)  # noqa: ASYNC251 - the loop is to stand still
+    for _ in range(200):
+        assert await call.read() is not grpc.aio.EOF
     call.cancel()
