@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 from defusedxml import ElementTree
@@ -58,8 +59,15 @@ class _HttpRates:
             raise self._unavailable(url, error) from error
 
     def _unavailable(self, url: str, error: Exception) -> SourceUnavailable:
-        what = f"{type(error).__name__}: {error}"[:200]
-        return SourceUnavailable(f"{self._name} did not answer {url} as expected: {what}; check its base_url")
+        # Without the rest of the address, which aiohttp spells out in some errors: keys of services stand in it.
+        if isinstance(error, aiohttp.ClientResponseError):
+            words = f"{error.status} {error.message}"
+        else:
+            words = "" if isinstance(error, aiohttp.InvalidURL) else str(error)
+        what = f"{type(error).__name__}: {words}"[:200]
+        place = urlsplit(url)
+        where = f"{place.hostname}/…/{place.path.rpartition('/')[2]}"
+        return SourceUnavailable(f"{self._name} did not answer {where} as expected: {what}; check its base_url")
 
     def _judged(self, base: str, rows: Iterable[Raw], since: date) -> list[Rate]:
         today, rates = self._now().date(), []

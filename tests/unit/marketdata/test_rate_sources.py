@@ -180,3 +180,13 @@ async def test_a_service_with_history_is_asked_for_all_days_since_then() -> None
         (4, "GBP", "0.78895"),
         (5, "EUR", "0.92174"),
     ]
+
+
+async def test_a_key_in_the_address_of_a_service_is_not_told() -> None:
+    async with (
+        serving({}) as url,
+        open_rate_source(RatesSettings(name="paid", base_url=f"{url}/v6/s3cr3t"), RefusedRows(), lambda: NOW) as source,
+    ):
+        with pytest.raises(SourceUnavailable, match="404") as failed:
+            await source.rates(NOW.date())
+    assert "s3cr3t" not in str(failed.value)
