@@ -253,10 +253,13 @@ class SeriesKeeper:
     async def _correct(self, candles: list[Candle]) -> list[Candle]:
         if not candles:
             return []
-        last = candles[-1]
-        symbol = self.symbol.symbol
-        following = await self.store.candles(symbol, self.interval, last.close_time, self._history.next_open, _AT_ONCE)
-        corrections = [*candles, *corrected_quiet(last, following)]
+        # All in one transaction: where a part of the quiet ones is right already, the rest is not looked at again.
+        corrections, quiet = [*candles], candles[-1:]
+        while quiet:
+            start, end = quiet[-1].close_time, self._history.next_open
+            following = await self.store.candles(self.symbol.symbol, self.interval, start, end, _AT_ONCE)
+            quiet = corrected_quiet(candles[-1], following)
+            corrections += quiet
         self.stored(await self.store.add(corrections, None, self.lease))
         return corrections
 

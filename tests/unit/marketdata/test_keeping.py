@@ -200,3 +200,18 @@ async def test_a_gap_that_was_repaired_before_a_crash_is_not_open_again_behind_i
 
     times = [time for time in kept.candles.stored[Interval.FIVE_SECONDS] if time < at(38)]
     assert times == [at(seconds) for seconds in range(5, 36, 5)]
+
+
+async def test_a_late_trade_sets_the_price_of_however_many_quiet_candles_follow_it() -> None:
+    first, late, last = a_trade("ax", 0.5, "4"), a_trade("bx", 1.7, "9"), a_trade("cx", 2500.5, "5")
+    kept = Kept(MemorySource([first, late, last]))
+    async with kept.keeper() as working:
+        await working.tell_time(at(0))
+        await working.receive([first])
+        await working.receive([last])
+        await working.tell_time(at(2502))
+        await working.receive([late])
+        await working.tell_time(at(2503))
+
+    seconds = kept.candles.stored[Interval.ONE_SECOND]
+    assert {seconds[at(second)].close for second in range(2, 2500)} == {late.price}
