@@ -69,7 +69,7 @@ class ConvertPrice:
     ) -> Converted:
         day = (moment or self._now()).date()
         if from_currency == to_currency:
-            return Converted(amount, Decimal(1), day, source)
+            return Converted(_TWELVE_DIGITS.plus(amount), Decimal(1), day, source)
         for rates in await self._rates.of_day(day, (from_currency, to_currency), source):
             if (rate := _cross(rates, from_currency, to_currency)) is not None:
                 converted = _TWELVE_DIGITS.multiply(amount, rate)

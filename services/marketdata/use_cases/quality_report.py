@@ -11,6 +11,8 @@ from services.runtime.clock import Clock
 from services.runtime.errors import FieldViolations
 
 _DAY = timedelta(days=1)
+_LONGEST = timedelta(days=31)
+"""What a report looks at costs the database as much as its trades."""
 
 
 class MeasureQuality:
@@ -28,6 +30,8 @@ class MeasureQuality:
         start = start or end - _DAY
         if start >= end:
             raise FieldViolations({"start_time": f"has to be before the newest data, which ends at {end.isoformat()}"})
+        if end - start > _LONGEST:
+            raise FieldViolations({"start_time": f"a report is about {_LONGEST.days} days at most; begin later"})
         span = Span(start, end)
         trades, latency = await read.latency(symbol, span)
         return Quality(

@@ -74,3 +74,9 @@ async def test_a_late_amount_asks_for_its_own_day() -> None:
 
     assert rates.asked[0][0] == date(2024, 8, 4)
     assert found.day == date(2024, 8, 2)
+
+
+async def test_an_amount_is_rounded_alike_in_its_own_currency() -> None:
+    found = await convert(Rates())(Decimal("0.12345678901234"), "TRY", "TRY", NOON, "")
+
+    assert found.amount == Decimal("0.123456789012")

@@ -186,7 +186,7 @@ class DataQualityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetQualityReport(self, request, context):
-        """GetQualityReport sums up how good the stored data of a symbol is.
+        """GetQualityReport sums up how good the stored data of a symbol is, over 31 days at most.
 
         A retry is safe. Errors: NOT_FOUND (ERROR_REASON_SYMBOL_NOT_FOUND).
         """
@@ -195,7 +195,8 @@ class DataQualityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RenderQualityReport(self, request, context):
-        """RenderQualityReport returns the quality of all active symbols, or of the one named, as a page with charts (text/html).
+        """RenderQualityReport returns the quality of all active symbols, or of the one named, over 31 days at most, as a page with
+        charts (text/html).
 
         A retry is safe. Errors: NOT_FOUND (ERROR_REASON_SYMBOL_NOT_FOUND).
         """

@@ -86,12 +86,13 @@ class DataQualityServiceStub:
     when the source has no candles of this interval).
     """
     GetQualityReport: _grpc.UnaryUnaryMultiCallable[_quality_service_pb2.GetQualityReportRequest, _quality_service_pb2.GetQualityReportResponse]
-    """GetQualityReport sums up how good the stored data of a symbol is.
+    """GetQualityReport sums up how good the stored data of a symbol is, over 31 days at most.
 
     A retry is safe. Errors: NOT_FOUND (ERROR_REASON_SYMBOL_NOT_FOUND).
     """
     RenderQualityReport: _grpc.UnaryUnaryMultiCallable[_quality_service_pb2.RenderQualityReportRequest, _quality_service_pb2.RenderQualityReportResponse]
-    """RenderQualityReport returns the quality of all active symbols, or of the one named, as a page with charts (text/html).
+    """RenderQualityReport returns the quality of all active symbols, or of the one named, over 31 days at most, as a page with
+    charts (text/html).
 
     A retry is safe. Errors: NOT_FOUND (ERROR_REASON_SYMBOL_NOT_FOUND).
     """
@@ -154,12 +155,13 @@ class DataQualityServiceAsyncStub(DataQualityServiceStub):
     when the source has no candles of this interval).
     """
     GetQualityReport: _aio.UnaryUnaryMultiCallable[_quality_service_pb2.GetQualityReportRequest, _quality_service_pb2.GetQualityReportResponse]  # type: ignore[assignment]
-    """GetQualityReport sums up how good the stored data of a symbol is.
+    """GetQualityReport sums up how good the stored data of a symbol is, over 31 days at most.
 
     A retry is safe. Errors: NOT_FOUND (ERROR_REASON_SYMBOL_NOT_FOUND).
     """
     RenderQualityReport: _aio.UnaryUnaryMultiCallable[_quality_service_pb2.RenderQualityReportRequest, _quality_service_pb2.RenderQualityReportResponse]  # type: ignore[assignment]
-    """RenderQualityReport returns the quality of all active symbols, or of the one named, as a page with charts (text/html).
+    """RenderQualityReport returns the quality of all active symbols, or of the one named, over 31 days at most, as a page with
+    charts (text/html).
 
     A retry is safe. Errors: NOT_FOUND (ERROR_REASON_SYMBOL_NOT_FOUND).
     """
@@ -279,7 +281,7 @@ class DataQualityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _quality_service_pb2.GetQualityReportRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_quality_service_pb2.GetQualityReportResponse, _abc.Awaitable[_quality_service_pb2.GetQualityReportResponse]]:
-        """GetQualityReport sums up how good the stored data of a symbol is.
+        """GetQualityReport sums up how good the stored data of a symbol is, over 31 days at most.
 
         A retry is safe. Errors: NOT_FOUND (ERROR_REASON_SYMBOL_NOT_FOUND).
         """
@@ -290,7 +292,8 @@ class DataQualityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _quality_service_pb2.RenderQualityReportRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_quality_service_pb2.RenderQualityReportResponse, _abc.Awaitable[_quality_service_pb2.RenderQualityReportResponse]]:
-        """RenderQualityReport returns the quality of all active symbols, or of the one named, as a page with charts (text/html).
+        """RenderQualityReport returns the quality of all active symbols, or of the one named, over 31 days at most, as a page with
+        charts (text/html).
 
         A retry is safe. Errors: NOT_FOUND (ERROR_REASON_SYMBOL_NOT_FOUND).
         """
