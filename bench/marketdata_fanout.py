@@ -25,9 +25,9 @@ from typing import Any, cast
 import grpc
 
 from levimesh.marketdata.v1 import marketdata_service_pb2 as pb
-from services.marketdata import converters as convert
 from services.marketdata.adapters.journal import TRADES
-from services.marketdata.stream_converters import pack_trades_alone
+from services.marketdata.converters import market as convert
+from services.marketdata.converters.streams import pack_trades_alone
 from services.runtime.journal import START, Entry, RedisJournal
 from services.runtime.ring import cut
 from services.runtime.server import listen

@@ -33,13 +33,13 @@ from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bench.measuring import percentiles
-from services.marketdata import converters as convert
 from services.marketdata.adapters.candles import PostgresCandles
 from services.marketdata.adapters.leases import PostgresLeases
 from services.marketdata.adapters.trades import PostgresTrades
 from services.marketdata.catalog import Catalog
+from services.marketdata.converters import market as convert
 from services.marketdata.domain.market import Interval, TakerSide, Trade
-from services.marketdata.trade_recorder import TradeRecorder
+from services.marketdata.feeding.trade_recorder import TradeRecorder
 from services.marketdata.use_cases.candles import GetCandles
 from services.runtime.database import open_database
 from services.runtime.migrations import migrate

@@ -14,11 +14,11 @@ from pydantic import SecretStr
 from levimesh.marketdata.v1 import book_pb2, stream_pb2
 from levimesh.marketdata.v1 import marketdata_service_pb2 as pb
 from levimesh.marketdata.v1 import marketdata_service_pb2_grpc as pb_grpc
-from services.marketdata import book_converters
-from services.marketdata import converters as convert
 from services.marketdata.adapters.book_journal import BOOKS
 from services.marketdata.adapters.journal import CANDLES, TRADES, trade_listener
 from services.marketdata.catalog import Catalog
+from services.marketdata.converters import books as book_converters
+from services.marketdata.converters import market as convert
 from services.marketdata.domain.book import BookChange, BookDelta, BookSnapshot, Level
 from services.marketdata.domain.market import Candle, Interval, Origin, Symbol, TakerSide, Trade
 from services.marketdata.domain.ticker import TickerBoard

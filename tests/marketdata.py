@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from levimesh.marketdata.v1 import book_service_pb2, book_service_pb2_grpc, candle_pb2, trade_pb2
 from levimesh.marketdata.v1 import marketdata_service_pb2 as pb
 from levimesh.marketdata.v1 import marketdata_service_pb2_grpc as pb_grpc
-from services.marketdata import converters as convert
 from services.marketdata.adapters.ccxt_source import open_ccxt_source
 from services.marketdata.adapters.leases import PostgresLeases
 from services.marketdata.adapters.trade_history import PostgresTradeHistory
 from services.marketdata.bootstrap import Connections, MarketData, build
+from services.marketdata.converters import market as convert
 from services.marketdata.domain.market import Candle, Interval
 from services.marketdata.domain.quarantine import Refused
 from services.marketdata.ports.leases import Lease

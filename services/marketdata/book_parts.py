@@ -12,11 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.marketdata.adapters.book_journal import BOOKS, book_lines, listener
 from services.marketdata.adapters.books import PostgresBooks
 from services.marketdata.adapters.lines import PostgresLines
-from services.marketdata.book_feed import BookFeed
-from services.marketdata.book_keeper import BookTimes
 from services.marketdata.books import Books
 from services.marketdata.catalog import Catalog
-from services.marketdata.line_publisher import LinePublisher
+from services.marketdata.feeding.book_feed import BookFeed
+from services.marketdata.feeding.book_keeper import BookTimes
+from services.marketdata.feeding.line_publisher import LinePublisher
 from services.marketdata.ports.books import BookStore
 from services.marketdata.ports.sources import Source
 from services.marketdata.servicers.books import OrderBookServicer

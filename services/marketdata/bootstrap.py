@@ -13,27 +13,27 @@ from services.marketdata.adapters.journal import CANDLES, TRADES, candle_listene
 from services.marketdata.adapters.rates import PostgresRates
 from services.marketdata.adapters.symbol_journal import SYMBOLS, JournalSymbolNews
 from services.marketdata.book_parts import open_books
-from services.marketdata.candles import CandlePublishers, Keeping, fetched
 from services.marketdata.catalog import Catalog
-from services.marketdata.catalog_follower import CatalogFollower
 from services.marketdata.domain.market import AssetType, Candle, Interval, SourceKind
 from services.marketdata.domain.series import Progress
 from services.marketdata.domain.ticker import TickerBoard
-from services.marketdata.history_progress import HistoryProgress
-from services.marketdata.line_publisher import LinePublisher
+from services.marketdata.feeding.catalog_follower import CatalogFollower
+from services.marketdata.feeding.line_publisher import LinePublisher
+from services.marketdata.feeding.quarantine_recorder import QuarantineRecorder
+from services.marketdata.feeding.source_parts import Replica, SourceParts, lead_rates, lead_source
+from services.marketdata.feeding.source_work import follow_statuses
+from services.marketdata.feeding.trade_writer import TradeWriter
+from services.marketdata.keeping.candles import CandlePublishers, Keeping, fetched
+from services.marketdata.keeping.history_progress import HistoryProgress
+from services.marketdata.keeping.repairs import RepairParts
+from services.marketdata.keeping.retention import drop_expired, make_ahead
 from services.marketdata.live_parts import open_streams
 from services.marketdata.ports.leases import Leases
-from services.marketdata.quarantine_recorder import QuarantineRecorder
-from services.marketdata.repairs import RepairParts
-from services.marketdata.retention import drop_expired, make_ahead
 from services.marketdata.service_parts import Answering
 from services.marketdata.settings import MarketDataSettings
-from services.marketdata.source_parts import Replica, SourceParts, lead_rates, lead_source
 from services.marketdata.source_settings import IngestSettings
-from services.marketdata.source_work import follow_statuses
 from services.marketdata.sources import OpenRateSource, OpenSource
 from services.marketdata.stores import Stores
-from services.marketdata.trade_writer import TradeWriter
 from services.marketdata.use_cases.indicators import GetIndicators
 from services.marketdata.use_cases.memory import Memory
 from services.runtime.broadcast import Broadcast

@@ -5,7 +5,7 @@ from datetime import timedelta
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.marketdata.adapters.quarantine import PostgresQuarantine
-from services.marketdata.quarantine_recorder import QuarantineMetrics, QuarantineRecorder
+from services.marketdata.feeding.quarantine_recorder import QuarantineMetrics, QuarantineRecorder
 from services.runtime.clock import utc_now
 
 _QUARANTINE_KEPT = timedelta(days=90)

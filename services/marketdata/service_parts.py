@@ -22,10 +22,11 @@ from services.marketdata.domain.market import AssetType, SourceKind
 from services.marketdata.domain.rules import Retention
 from services.marketdata.domain.series import Progress
 from services.marketdata.domain.ticker import TickerBoard
+from services.marketdata.feeding.quarantine_recorder import QuarantineRecorder
+from services.marketdata.feeding.trade_writer import TradeWriter
+from services.marketdata.keeping.repairs import RepairParts
 from services.marketdata.ports.sources import Source, SourceUnavailable
 from services.marketdata.ports.symbols import SymbolNews
-from services.marketdata.quarantine_recorder import QuarantineRecorder
-from services.marketdata.repairs import RepairParts
 from services.marketdata.servicers.books import OrderBookServicer
 from services.marketdata.servicers.ingest import IngestServicer
 from services.marketdata.servicers.marketdata import MarketDataServicer
@@ -36,7 +37,6 @@ from services.marketdata.servicers.streams import Streams
 from services.marketdata.servicers.symbols import SymbolServicer
 from services.marketdata.source_settings import IngestSettings
 from services.marketdata.stores import Stores
-from services.marketdata.trade_writer import TradeWriter
 from services.marketdata.use_cases.candles import GetCandles, GetLocalDays
 from services.marketdata.use_cases.indicators import GetIndicators
 from services.marketdata.use_cases.ingest import IngestTrades

@@ -11,9 +11,9 @@ from typing import Annotated
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from services.marketdata.book_keeper import BookTimes
 from services.marketdata.domain.market import Interval
 from services.marketdata.domain.rules import Retention
+from services.marketdata.feeding.book_keeper import BookTimes
 from services.marketdata.source_settings import (
     ExchangeSettings,
     SourceSettings,

@@ -13,13 +13,13 @@ from levimesh.marketdata.v1 import candle_pb2
 from services.marketdata.adapters.candles import PostgresCandles
 from services.marketdata.adapters.journal import CANDLES
 from services.marketdata.adapters.lines import PostgresLines
-from services.marketdata.candles import CandlePublishers
 from services.marketdata.domain.builder import Built
 from services.marketdata.domain.gaps import Coverage
 from services.marketdata.domain.market import Candle, Interval, Origin, Symbol
 from services.marketdata.domain.sequence import Step
+from services.marketdata.keeping.candles import CandlePublishers
+from services.marketdata.keeping.series_keeper import SeriesKeeper
 from services.marketdata.ports.sources import SourceUnavailable
-from services.marketdata.series_keeper import SeriesKeeper
 from services.runtime.database import open_database
 from services.runtime.journal import RedisJournal, open_journal
 from tests.marketdata import until, values_of

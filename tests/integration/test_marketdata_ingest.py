@@ -27,16 +27,16 @@ from services.marketdata.adapters.trades import PostgresTrades
 from services.marketdata.catalog import Catalog
 from services.marketdata.domain.market import Symbol, SymbolState
 from services.marketdata.domain.rules import Retention
-from services.marketdata.line_publisher import LinePublisher
+from services.marketdata.feeding.line_publisher import LinePublisher
+from services.marketdata.feeding.quarantine_recorder import QuarantineMetrics, QuarantineRecorder
+from services.marketdata.feeding.trade_writer import TradeWriter
+from services.marketdata.keeping.repairs import RepairParts
 from services.marketdata.ports.leases import Lease
 from services.marketdata.ports.trades import Stored
-from services.marketdata.quarantine_recorder import QuarantineMetrics, QuarantineRecorder
-from services.marketdata.repairs import RepairParts
 from services.marketdata.servicers.ingest import IngestServicer
 from services.marketdata.servicers.quality import DataQualityServicer
 from services.marketdata.servicers.quality_reports import QualityReports
 from services.marketdata.source_settings import IngestSettings
-from services.marketdata.trade_writer import TradeWriter
 from services.marketdata.use_cases.ingest import IngestTrades
 from services.marketdata.use_cases.quality_report import MeasureQuality
 from services.marketdata.use_cases.quarantine import ListQuarantinedRows, ReplayQuarantinedRows

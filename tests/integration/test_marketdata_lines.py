@@ -19,10 +19,10 @@ from services.marketdata.adapters.leases import PostgresLeases
 from services.marketdata.adapters.lines import PostgresLines
 from services.marketdata.adapters.trades import PostgresTrades
 from services.marketdata.domain.market import Trade
-from services.marketdata.line_publisher import LinePublisher
+from services.marketdata.feeding.line_publisher import LinePublisher
+from services.marketdata.feeding.trade_writer import TradeWriter
 from services.marketdata.ports.leases import LeaseLost
 from services.marketdata.ports.lines import Line
-from services.marketdata.trade_writer import TradeWriter
 from services.runtime.database import open_database
 from services.runtime.journal import START, RedisJournal, open_journal
 from tests.marketdata import until

@@ -17,7 +17,7 @@ from services.marketdata.adapters.leases import PostgresLeases
 from services.marketdata.adapters.partitions import Partitions
 from services.marketdata.domain.market import Interval
 from services.marketdata.domain.source_status import SourceState, SourceStatus
-from services.marketdata.retention import drop_expired, make_ahead
+from services.marketdata.keeping.retention import drop_expired, make_ahead
 from services.marketdata.stores import Stores
 from services.runtime.database import open_database
 from tests.marketdata import until

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from levimesh.marketdata.v1 import book_pb2
-from services.marketdata import book_converters as convert
+from services.marketdata.converters import books as convert
 from services.marketdata.domain.book import BookChange
-from services.marketdata.line_publisher import LineKind
+from services.marketdata.feeding.line_publisher import LineKind
 from services.marketdata.ports.books import BookStore, books_line
 from services.runtime.journal import Entry, LineEntry
 

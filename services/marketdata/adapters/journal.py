@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 
 from levimesh.marketdata.v1 import candle_pb2, trade_pb2
-from services.marketdata import converters as convert
+from services.marketdata.converters import market as convert
 from services.marketdata.domain.market import Candle, Interval, Trade
-from services.marketdata.line_publisher import LineKind
+from services.marketdata.feeding.line_publisher import LineKind
 from services.marketdata.ports.candles import CandleStore, candles_line
 from services.marketdata.ports.lines import trades_line
 from services.marketdata.ports.trades import TradeStore

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 
-from services.marketdata import symbol_converters as convert
+from services.marketdata.converters import symbols as convert
 from services.marketdata.domain.market import Symbol
 from services.runtime.journal import Journal
 

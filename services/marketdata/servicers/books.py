@@ -6,7 +6,7 @@ import grpc
 
 from levimesh.marketdata.v1 import book_service_pb2 as pb
 from levimesh.marketdata.v1 import book_service_pb2_grpc as pb_grpc
-from services.marketdata import book_converters as convert
+from services.marketdata.converters import books as convert
 from services.marketdata.use_cases.books import GetBookVwap, GetOrderBook
 
 Context = grpc.aio.ServicerContext[Any, Any]

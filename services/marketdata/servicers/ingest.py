@@ -7,8 +7,8 @@ import grpc
 
 from levimesh.marketdata.v1 import ingest_service_pb2 as pb
 from levimesh.marketdata.v1 import ingest_service_pb2_grpc as pb_grpc
-from services.marketdata import ingest_converters as convert
-from services.marketdata.ingestion import acknowledged
+from services.marketdata.converters import ingest as convert
+from services.marketdata.feeding.ingestion import acknowledged
 from services.marketdata.use_cases.ingest import IngestTrades
 
 Context = grpc.aio.ServicerContext[Any, Any]

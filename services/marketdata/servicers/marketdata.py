@@ -7,8 +7,8 @@ import grpc
 
 from levimesh.marketdata.v1 import marketdata_service_pb2 as pb
 from levimesh.marketdata.v1 import marketdata_service_pb2_grpc as pb_grpc
-from services.marketdata import converters as convert
-from services.marketdata.indicator_converters import indicators_from_pb, series_to_pb
+from services.marketdata.converters import market as convert
+from services.marketdata.converters.indicators import indicators_from_pb, series_to_pb
 from services.marketdata.servicers.queries import Queries
 from services.marketdata.servicers.streams import Streams
 from services.marketdata.use_cases.indicators import GetIndicators

@@ -6,10 +6,10 @@ import grpc
 
 from levimesh.marketdata.v1 import quality_service_pb2 as pb
 from levimesh.marketdata.v1 import quality_service_pb2_grpc as pb_grpc
-from services.marketdata import quarantine_converters as convert_rows
+from services.marketdata.converters import quarantine as convert_rows
+from services.marketdata.converters.sources import source_to_pb
 from services.marketdata.servicers.quality_reports import QualityReports
 from services.marketdata.servicers.repairs import Repairs
-from services.marketdata.source_converters import source_to_pb
 from services.marketdata.use_cases.quarantine import ListQuarantinedRows, ReplayQuarantinedRows
 from services.marketdata.use_cases.sources import ListSources
 from services.runtime.pagination import decode_number, encode_page_token

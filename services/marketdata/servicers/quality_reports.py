@@ -7,7 +7,7 @@ from google.api.httpbody_pb2 import HttpBody
 
 from levimesh.marketdata.v1 import quality_service_pb2 as pb
 from services.marketdata.adapters.quality_drawing import draw
-from services.marketdata.quality_report_converters import report_to_pb
+from services.marketdata.converters.quality_reports import report_to_pb
 from services.marketdata.use_cases.quality_report import MeasureQuality
 from services.runtime import timestamps
 from services.runtime.clock import Clock

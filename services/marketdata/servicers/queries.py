@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time
 
 from levimesh.marketdata.v1 import marketdata_service_pb2 as pb
-from services.marketdata import converters as convert
-from services.marketdata import symbol_converters
 from services.marketdata.catalog import Catalog
+from services.marketdata.converters import market as convert
+from services.marketdata.converters import symbols as symbol_converters
 from services.marketdata.domain.market import Interval
 from services.marketdata.domain.series import Progress
 from services.marketdata.use_cases.candles import GetCandles, GetLocalDays, time_zone

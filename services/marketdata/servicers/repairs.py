@@ -4,9 +4,9 @@ import uuid
 from dataclasses import dataclass
 
 from levimesh.marketdata.v1 import quality_service_pb2 as pb
-from services.marketdata import backfill_converters as convert
-from services.marketdata.converters import interval_from_pb
-from services.marketdata.gap_converters import gap_to_pb
+from services.marketdata.converters import backfills as convert
+from services.marketdata.converters.gaps import gap_to_pb
+from services.marketdata.converters.market import interval_from_pb
 from services.marketdata.use_cases.gaps import (
     CancelBackfillJob,
     CreateBackfillJob,

@@ -6,8 +6,8 @@ from contextlib import suppress
 
 from levimesh.common.v1 import streaming_pb2
 from levimesh.marketdata.v1 import marketdata_service_pb2 as pb
-from services.marketdata import converters as convert
-from services.marketdata import stream_converters as stream_convert
+from services.marketdata.converters import market as convert
+from services.marketdata.converters import streams as stream_convert
 from services.marketdata.streams.channels import LineChannel, Missed, Output, Payload
 from services.marketdata.streams.forming import FormingChannel
 from services.marketdata.streams.live import Live

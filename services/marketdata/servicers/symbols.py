@@ -7,8 +7,8 @@ import grpc
 from levimesh.marketdata.v1 import symbol_pb2
 from levimesh.marketdata.v1 import symbol_service_pb2 as pb
 from levimesh.marketdata.v1 import symbol_service_pb2_grpc as pb_grpc
-from services.marketdata import symbol_converters as convert
 from services.marketdata.catalog import Catalog
+from services.marketdata.converters import symbols as convert
 from services.marketdata.domain.market import SymbolState
 from services.marketdata.use_cases.symbols import ChangeSymbol, CreateSymbol, DeleteSymbol
 

@@ -8,7 +8,7 @@ from typing import Self
 
 from levimesh.common.v1 import streaming_pb2
 from levimesh.marketdata.v1 import book_pb2
-from services.marketdata import stream_converters as convert
+from services.marketdata.converters import streams as convert
 from services.marketdata.domain.book import BookSnapshot
 from services.marketdata.domain.instruments import Instrument
 from services.marketdata.errors import BookNotAvailable

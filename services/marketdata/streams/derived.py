@@ -6,13 +6,13 @@ from collections.abc import Collection, Hashable, Sequence
 from typing import TypeVar
 
 from levimesh.marketdata.v1 import candle_pb2, indicator_pb2
-from services.marketdata import converters as convert
-from services.marketdata import stream_converters as stream_convert
+from services.marketdata.converters import market as convert
+from services.marketdata.converters import streams as stream_convert
+from services.marketdata.converters.indicators import series_to_pb
 from services.marketdata.domain.indicators import Indicator
 from services.marketdata.domain.instruments import Instrument
 from services.marketdata.domain.market import Interval
 from services.marketdata.domain.ticker import TickerBoard
-from services.marketdata.indicator_converters import series_to_pb
 from services.marketdata.streams.channels import Channel, LineChannel, Output, Payload
 from services.marketdata.streams.marks import Marks
 from services.marketdata.use_cases.indicators import GetIndicators, Point

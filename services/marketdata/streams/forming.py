@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from levimesh.marketdata.v1 import trade_pb2
-from services.marketdata import converters as convert
-from services.marketdata import stream_converters
+from services.marketdata.converters import market as convert
+from services.marketdata.converters import streams as stream_converters
 from services.marketdata.domain.forming import FormingCandles
 from services.marketdata.domain.instruments import Instrument
 from services.marketdata.domain.market import Candle, Interval

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from levimesh.common.v1 import streaming_pb2
-from services.marketdata import stream_converters as convert
 from services.marketdata.catalog import Catalog
+from services.marketdata.converters import streams as convert
 from services.marketdata.domain.book import BookSnapshot
 from services.marketdata.domain.instruments import Instrument, Subscribed
 from services.marketdata.domain.market import Channel as Kind

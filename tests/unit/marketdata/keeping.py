@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from services.marketdata.candle_keeper import CandleKeeper
 from services.marketdata.domain.builder import Bucket
 from services.marketdata.domain.gaps import Gap, GapState
 from services.marketdata.domain.market import Candle, Interval, Origin, Symbol, Trade
 from services.marketdata.domain.roll_up import PART, ROLLED_UP, roll_up
 from services.marketdata.domain.series import revised
-from services.marketdata.gap_repairer import GapRepairer
+from services.marketdata.keeping.candle_keeper import CandleKeeper
+from services.marketdata.keeping.gap_repairer import GapRepairer
 from services.marketdata.ports.candles import History
 from services.marketdata.ports.gaps import Followed
 from services.marketdata.ports.leases import Lease

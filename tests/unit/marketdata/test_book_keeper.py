@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import pytest
 
-from services.marketdata.book_feed import BookFeed
-from services.marketdata.book_keeper import BookKeeper, BookTimes
 from services.marketdata.domain.book import BookChange, BookDelta, BookSnapshot
 from services.marketdata.domain.market import Symbol, SymbolState
+from services.marketdata.feeding.book_feed import BookFeed
+from services.marketdata.feeding.book_keeper import BookKeeper, BookTimes
 from services.marketdata.ports.leases import LeaseLost
 from services.marketdata.ports.sources import Source
 from tests.unit.marketdata.books import (

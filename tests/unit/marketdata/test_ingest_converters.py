@@ -6,7 +6,7 @@ from google.type import decimal_pb2
 
 from levimesh.marketdata.v1 import ingest_service_pb2 as pb
 from levimesh.marketdata.v1 import trade_pb2
-from services.marketdata import ingest_converters as convert
+from services.marketdata.converters import ingest as convert
 from services.runtime import timestamps
 from tests.unit.marketdata.builders import BTC, NOON
 

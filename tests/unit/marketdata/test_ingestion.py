@@ -12,7 +12,7 @@ from services.marketdata.domain.market import Trade
 from services.marketdata.domain.quarantine import Refused
 from services.marketdata.domain.rules import Retention, TradeOrder
 from services.marketdata.errors import IngestSequenceInvalid
-from services.marketdata.ingestion import MOST_WAITING, Acknowledged, Batch, acknowledged
+from services.marketdata.feeding.ingestion import MOST_WAITING, Acknowledged, Batch, acknowledged
 from services.marketdata.ports.leases import Lease
 from services.marketdata.ports.trades import Stored
 from services.marketdata.source_settings import IngestSettings

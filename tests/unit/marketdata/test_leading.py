@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
-from services.marketdata.leadership import Leadership, LeaseTimes
+from services.marketdata.feeding.leadership import Leadership, LeaseTimes
 from services.marketdata.ports.leases import Lease, LeaseLost
 
 TIMES = LeaseTimes(try_every=0.01, renew_every=0.05, margin=0.1)

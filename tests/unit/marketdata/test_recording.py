@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from services.marketdata import trade_recorder
 from services.marketdata.domain.market import Trade
 from services.marketdata.domain.quarantine import Reason, Refused
+from services.marketdata.feeding import trade_recorder
+from services.marketdata.feeding.trade_recorder import RecorderFull, TradeRecorder
 from services.marketdata.ports.leases import Lease, LeaseLost
 from services.marketdata.ports.trades import Stored
-from services.marketdata.trade_recorder import RecorderFull, TradeRecorder
 from tests.unit.marketdata.builders import BTC, a_trade
 
 LEASE = Lease("simex", "here", 1)

@@ -76,6 +76,8 @@ class FakeExchange:
     precisionMode: int = ccxt.TICK_SIZE  # noqa: N815 - ccxt's name
     markets: dict[str, Any] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
+    trades: dict[str, Any] = field(default_factory=dict)
+    """What it keeps of the markets; nothing, as all that comes is taken."""
 
     async def load_markets(self, reload: bool) -> dict[str, Any]:
         assert reload

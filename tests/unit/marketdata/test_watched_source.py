@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from services.marketdata import watched_source
 from services.marketdata.domain.book import BookChange
 from services.marketdata.domain.market import AssetType, Candle, Channel, Interval, SourceKind, Symbol, Trade
 from services.marketdata.domain.sequence import Step
+from services.marketdata.feeding import watched_source
+from services.marketdata.feeding.watched_source import WatchedSource
 from services.marketdata.ports.sources import SourceUnavailable
-from services.marketdata.watched_source import WatchedSource
 from tests.unit.marketdata.builders import NOON, a_candle, a_trade, at
 
 SYMBOL = Symbol("BTC-USDT@simex", "BTC", "USDT", "simex", "BTC/USDT", *(a_candle(0).volume,) * 3)

@@ -9,10 +9,10 @@ from google.type import decimal_pb2
 
 from levimesh.marketdata.v1 import ingest_service_pb2 as pb
 from levimesh.marketdata.v1 import quality_pb2, trade_pb2
+from services.marketdata.converters.quarantine import reason_to_pb
 from services.marketdata.domain.market import TakerSide, Trade, exact
 from services.marketdata.domain.quarantine import Reason
-from services.marketdata.ingestion import Acknowledged, Batch
-from services.marketdata.quarantine_converters import reason_to_pb
+from services.marketdata.feeding.ingestion import Acknowledged, Batch
 from services.marketdata.use_cases.ingest import Offered
 from services.runtime import streaming, timestamps
 

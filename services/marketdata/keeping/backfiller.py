@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from services.marketdata.candle_keeper import CandleKeeper
 from services.marketdata.domain.backfill import BackfillJob, BackfillState
 from services.marketdata.domain.market import Candle, Channel, Symbol, Trade
-from services.marketdata.gap_repairer import WriteTrades
-from services.marketdata.patience import Patience
+from services.marketdata.feeding.patience import Patience
+from services.marketdata.keeping.candle_keeper import CandleKeeper
+from services.marketdata.keeping.gap_repairer import WriteTrades
 from services.marketdata.ports.candles import CandleStore
 from services.marketdata.ports.gaps import JobStore
 from services.marketdata.ports.leases import Lease, LeaseLost

@@ -4,11 +4,11 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from services.marketdata.candle_keeper import CandleKeeper
 from services.marketdata.domain.market import Symbol, Trade
-from services.marketdata.patience import Patience
+from services.marketdata.feeding.patience import Patience
+from services.marketdata.feeding.trade_recorder import RecorderFull, TradeRecorder
+from services.marketdata.keeping.candle_keeper import CandleKeeper
 from services.marketdata.ports.sources import Source, SourceFinished, SourceUnavailable
-from services.marketdata.trade_recorder import RecorderFull, TradeRecorder
 
 _log = logging.getLogger(__name__)
 

@@ -5,11 +5,11 @@ from datetime import datetime
 
 from levimesh.marketdata.v1 import quality_pb2, stream_pb2
 from levimesh.marketdata.v1 import quality_service_pb2 as pb
-from services.marketdata.converters import candle_to_pb, interval_from_pb, interval_to_pb
+from services.marketdata.converters.gaps import gap_state_from_pb
+from services.marketdata.converters.market import candle_to_pb, interval_from_pb, interval_to_pb
 from services.marketdata.domain.backfill import BackfillJob, BackfillState
 from services.marketdata.domain.market import Channel, Interval
 from services.marketdata.domain.verification import Comparison
-from services.marketdata.gap_converters import gap_state_from_pb
 from services.marketdata.ports.gaps import GapFilter
 from services.runtime import timestamps
 

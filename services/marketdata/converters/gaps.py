@@ -1,7 +1,7 @@
 """Gaps between protobuf and the domain."""
 
 from levimesh.marketdata.v1 import quality_pb2, stream_pb2
-from services.marketdata.converters import interval_to_pb
+from services.marketdata.converters.market import interval_to_pb
 from services.marketdata.domain.gaps import Evidence, Gap, GapState
 from services.marketdata.domain.market import Channel
 from services.runtime import timestamps

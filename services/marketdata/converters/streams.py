@@ -6,13 +6,13 @@ from functools import partial
 from levimesh.common.v1 import streaming_pb2
 from levimesh.marketdata.v1 import book_pb2, candle_pb2, indicator_pb2, stream_pb2, trade_pb2
 from levimesh.marketdata.v1 import marketdata_service_pb2 as pb
-from services.marketdata import converters as convert
-from services.marketdata.book_converters import event_to_pb
+from services.marketdata.converters import market as convert
+from services.marketdata.converters.books import event_to_pb
+from services.marketdata.converters.indicators import indicator_from_pb, indicator_to_pb
 from services.marketdata.domain.book import BookSnapshot
 from services.marketdata.domain.instruments import Instrument, Subscribed
 from services.marketdata.domain.market import Candle, Channel
 from services.marketdata.domain.ticker import Ticker
-from services.marketdata.indicator_converters import indicator_from_pb, indicator_to_pb
 from services.runtime.journal import Entry
 from services.runtime.ring import MOST_BYTES as MOST_BYTES
 from services.runtime.streaming import length_delimited

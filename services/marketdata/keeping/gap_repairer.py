@@ -11,10 +11,10 @@ from decimal import Decimal
 
 from prometheus_client import Gauge
 
-from services.marketdata.candle_keeper import CandleKeeper
 from services.marketdata.domain.gaps import Gap
 from services.marketdata.domain.market import TakerSide, Trade
-from services.marketdata.patience import Patience
+from services.marketdata.feeding.patience import Patience
+from services.marketdata.keeping.candle_keeper import CandleKeeper
 from services.marketdata.ports.gaps import GapStore
 from services.marketdata.ports.leases import Lease, LeaseLost
 from services.marketdata.ports.sources import Source, SourceUnavailable

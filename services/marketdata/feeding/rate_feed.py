@@ -5,12 +5,12 @@ import logging
 from datetime import UTC, date, datetime, timedelta
 
 from services.marketdata.domain.source_status import SourceState, SourceStatus
-from services.marketdata.patience import Patience
+from services.marketdata.feeding.patience import Patience
+from services.marketdata.feeding.source_work import tell_status
 from services.marketdata.ports.leases import Lease
 from services.marketdata.ports.rates import RateStore
 from services.marketdata.ports.source_states import SourceStates
 from services.marketdata.ports.sources import RateSource, SourceUnavailable
-from services.marketdata.source_work import tell_status
 from services.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)

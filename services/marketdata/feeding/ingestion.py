@@ -10,7 +10,7 @@ from typing import Any
 from services.marketdata.domain.quarantine import Reason
 from services.marketdata.domain.rules import TradeOrder
 from services.marketdata.errors import IngestSequenceInvalid
-from services.marketdata.patience import Patience
+from services.marketdata.feeding.patience import Patience
 from services.marketdata.use_cases.ingest import IngestTrades, Offered, TakenIn
 from services.runtime.broadcast import HEARTBEAT_SECONDS
 from services.runtime.errors import DependencyUnavailable

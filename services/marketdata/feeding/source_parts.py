@@ -5,24 +5,24 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from services.marketdata.book_parts import BookParts
-from services.marketdata.candle_keeper import CandleKeeper
-from services.marketdata.candles import Keeping
 from services.marketdata.catalog import Catalog
-from services.marketdata.catalog_follower import CatalogFollower
 from services.marketdata.domain.market import Channel, Symbol
-from services.marketdata.feed import Feed, FeedTimes
-from services.marketdata.feed import Work as FeedWork
-from services.marketdata.leadership import Leadership
+from services.marketdata.feeding.catalog_follower import CatalogFollower
+from services.marketdata.feeding.feed import Feed, FeedTimes
+from services.marketdata.feeding.feed import Work as FeedWork
+from services.marketdata.feeding.leadership import Leadership
+from services.marketdata.feeding.quarantine_recorder import QuarantineRecorder
+from services.marketdata.feeding.rate_feed import RateFeed
+from services.marketdata.feeding.trade_recorder import TradeRecorder
+from services.marketdata.feeding.trade_writer import TradeWriter
+from services.marketdata.feeding.watched_source import WatchedSource
+from services.marketdata.keeping.candle_keeper import CandleKeeper
+from services.marketdata.keeping.candles import Keeping
 from services.marketdata.ports.leases import Lease, Leases
 from services.marketdata.ports.rates import RateStore
 from services.marketdata.ports.sources import Source
-from services.marketdata.quarantine_recorder import QuarantineRecorder
-from services.marketdata.rate_feed import RateFeed
 from services.marketdata.sources import OpenRateSource, OpenSource
 from services.marketdata.stores import Stores
-from services.marketdata.trade_recorder import TradeRecorder
-from services.marketdata.trade_writer import TradeWriter
-from services.marketdata.watched_source import WatchedSource
 from services.runtime.clock import utc_now
 
 Work = Callable[[], Awaitable[None]]

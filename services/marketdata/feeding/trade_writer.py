@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from services.marketdata.domain.market import Trade
-from services.marketdata.line_publisher import LinePublisher
+from services.marketdata.feeding.line_publisher import LinePublisher
 from services.marketdata.ports.leases import Lease
 from services.marketdata.ports.trades import Stored, TradeStore
 

@@ -5,10 +5,10 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
-from services.marketdata.book_keeper import BookKeeper, BookTimes
 from services.marketdata.domain.book import BookChange
 from services.marketdata.domain.market import Symbol, SymbolState
-from services.marketdata.patience import Patience
+from services.marketdata.feeding.book_keeper import BookKeeper, BookTimes
+from services.marketdata.feeding.patience import Patience
 from services.marketdata.ports.books import BookStore
 from services.marketdata.ports.leases import Lease, LeaseLost
 from services.marketdata.ports.sources import Source

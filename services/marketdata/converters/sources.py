@@ -1,9 +1,9 @@
 """Sources as messages."""
 
 from levimesh.marketdata.v1 import source_pb2
+from services.marketdata.converters.symbols import asset_type_to_pb
 from services.marketdata.domain.market import SourceKind
 from services.marketdata.domain.source_status import SourceState
-from services.marketdata.symbol_converters import asset_type_to_pb
 from services.marketdata.use_cases.sources import ListedSource
 from services.runtime import timestamps
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from services.marketdata.domain.market import Channel, Trade
 from services.marketdata.domain.quarantine import Reason, Refused
-from services.marketdata.patience import Patience
+from services.marketdata.feeding.patience import Patience
 from services.marketdata.ports.leases import Lease, LeaseLost
 from services.marketdata.ports.quarantine import Quarantine
 from services.marketdata.ports.trades import Stored

@@ -10,7 +10,7 @@ from services.marketdata.domain.builder import Built
 from services.marketdata.domain.gaps import Coverage
 from services.marketdata.domain.market import Candle, Interval, Origin, Symbol
 from services.marketdata.domain.series import CandleSeries, Progress, Span, corrected_quiet, filled
-from services.marketdata.patience import Patience
+from services.marketdata.feeding.patience import Patience
 from services.marketdata.ports.candles import CandleStore, History
 from services.marketdata.ports.leases import Lease, LeaseLost
 from services.marketdata.ports.sources import Source, SourceUnavailable

@@ -6,10 +6,10 @@ from datetime import timedelta
 from functools import partial
 
 from services.marketdata.adapters.journal import CANDLES, candle_lines
-from services.marketdata.candle_keeper import CandleKeeper
 from services.marketdata.domain.market import Candle, Channel, Interval, SourceKind, Symbol
 from services.marketdata.domain.roll_up import PART, ROLLED_UP
-from services.marketdata.line_publisher import LinePublisher
+from services.marketdata.feeding.line_publisher import LinePublisher
+from services.marketdata.keeping.candle_keeper import CandleKeeper
 from services.marketdata.ports.candles import CandleStore
 from services.marketdata.ports.gaps import GapStore
 from services.marketdata.ports.leases import Lease

@@ -12,13 +12,13 @@ from services.marketdata.domain.gaps import Coverage, Gap, GapFinder, GapState
 from services.marketdata.domain.market import Candle, Interval, Symbol, Trade
 from services.marketdata.domain.sequence import Break, Moment, Step, TradeSequence
 from services.marketdata.domain.series import Progress, Span
-from services.marketdata.patience import Patience
+from services.marketdata.feeding.patience import Patience
+from services.marketdata.keeping.series_keeper import SeriesKeeper
 from services.marketdata.ports.candles import CandleStore
 from services.marketdata.ports.gaps import Followed, GapStore
 from services.marketdata.ports.leases import Lease, LeaseLost
 from services.marketdata.ports.sources import Source
 from services.marketdata.ports.trades import TradeStore
-from services.marketdata.series_keeper import SeriesKeeper
 
 _log = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.marketdata.adapters.backfills import PostgresBackfills
 from services.marketdata.adapters.gaps import PostgresGaps
-from services.marketdata.backfiller import Backfiller
 from services.marketdata.catalog import Catalog
 from services.marketdata.domain.market import Candle, Symbol
-from services.marketdata.gap_repairer import GapRepairer, WriteTrades
+from services.marketdata.keeping.backfiller import Backfiller
+from services.marketdata.keeping.gap_repairer import GapRepairer, WriteTrades
 from services.marketdata.ports.candles import CandleStore
 from services.marketdata.ports.sources import Source
 from services.marketdata.servicers.repairs import Repairs

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from services.marketdata.domain.book import BookChange, BookSnapshot, OrderBook, difference
 from services.marketdata.domain.market import Symbol
-from services.marketdata.patience import Patience
+from services.marketdata.feeding.patience import Patience
 from services.marketdata.ports.sources import Source, SourceFinished, SourceUnavailable
 from services.runtime.clock import Clock
 

@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from services.marketdata.candle_keeper import CandleKeeper
 from services.marketdata.catalog import Catalog
 from services.marketdata.domain.market import Channel, SourceKind, Symbol, SymbolState, Trade
 from services.marketdata.domain.series import Progress
 from services.marketdata.domain.source_status import SourceState, SourceStatus
-from services.marketdata.live_symbol import LiveSymbol
-from services.marketdata.patience import Patience
+from services.marketdata.feeding.live_symbol import LiveSymbol
+from services.marketdata.feeding.patience import Patience
+from services.marketdata.feeding.source_work import tell_status
+from services.marketdata.feeding.trade_recorder import TradeRecorder
+from services.marketdata.feeding.watched_source import WatchedSource
+from services.marketdata.keeping.candle_keeper import CandleKeeper
 from services.marketdata.ports.leases import Lease, LeaseLost
 from services.marketdata.ports.source_states import SourceStates
 from services.marketdata.ports.sources import SourceFinished, SourceUnavailable
-from services.marketdata.source_work import tell_status
-from services.marketdata.trade_recorder import TradeRecorder
-from services.marketdata.watched_source import WatchedSource
 
 _log = logging.getLogger(__name__)
 

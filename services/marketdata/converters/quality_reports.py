@@ -5,10 +5,10 @@ from datetime import timedelta
 from google.protobuf.duration_pb2 import Duration
 
 from levimesh.marketdata.v1 import quality_pb2
-from services.marketdata.converters import interval_to_pb
+from services.marketdata.converters.gaps import gap_to_pb
+from services.marketdata.converters.market import interval_to_pb
+from services.marketdata.converters.quarantine import reason_to_pb
 from services.marketdata.domain.quality import CandleCount, Latency, Quality
-from services.marketdata.gap_converters import gap_to_pb
-from services.marketdata.quarantine_converters import reason_to_pb
 from services.runtime import timestamps
 
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 from prometheus_client import Counter as Metric
 
 from services.marketdata.domain.quarantine import Refused
-from services.marketdata.patience import Patience
+from services.marketdata.feeding.patience import Patience
 from services.marketdata.ports.quarantine import QuarantineStore
 from services.runtime.clock import Clock
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from services.marketdata.patience import Patience
+from services.marketdata.feeding.patience import Patience
 from services.marketdata.ports.leases import Lease, LeaseLost, Leases
 
 _log = logging.getLogger(__name__)

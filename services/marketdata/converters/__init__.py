@@ -1,0 +1,1 @@
+"""Between protobuf and the domain, one module for each subject."""

@@ -1,0 +1,1 @@
+"""How what is stored is kept complete: candles, gaps, backfills, retention."""
