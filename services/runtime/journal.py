@@ -65,8 +65,11 @@ class Journal(Protocol):
     async def newest_in_line(self, topic: str, keys: Sequence[str]) -> dict[str, int]:
         """The number of the newest row of each key's line; those that have none are left out."""
 
-    async def move_line(self, topic: str, key: str, newest: int) -> None:
-        """Let a key's line go on behind ``newest``: for rows that are lost for ever."""
+    async def move_line(self, topic: str, key: str, known: int | None, newest: int) -> None:
+        """Let a key's line go on behind ``newest``, for rows that are lost for ever.
+
+        Nothing happens unless ``known`` is the newest row that the topic has of it: somebody else was faster.
+        """
 
     async def read(self, topic: str, after: str, limit: int) -> list[Entry]:
         """The first ``limit`` events after the offset ``after`` that the topic still holds."""
@@ -98,6 +101,12 @@ end
 return newest
 """
 
+_MOVE_LINE = """
+if (redis.call('HGET', KEYS[1], ARGV[1]) or '') == ARGV[2] then
+    redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+end
+"""
+
 
 class RedisJournal:
     """The journal on Redis Streams: an offset is an entry id, a topic keeps about its newest ``keep`` events."""
@@ -105,6 +114,7 @@ class RedisJournal:
     def __init__(self, redis: Redis, keep: int, patience: float = 5.0) -> None:
         self._redis = redis
         self._append_in_line = redis.register_script(_APPEND_IN_LINE)
+        self._move_line = redis.register_script(_MOVE_LINE)
         self._keep = keep
         self._patience = patience
 
@@ -133,9 +143,9 @@ class RedisJournal:
             held: Any = await self._redis.hmget(_lines(topic), list(keys))
         return {key: int(newest) for key, newest in zip(keys, held, strict=True) if newest is not None}
 
-    async def move_line(self, topic: str, key: str, newest: int) -> None:
+    async def move_line(self, topic: str, key: str, known: int | None, newest: int) -> None:
         async with self._bounded():
-            await self._redis.hset(_lines(topic), key, str(newest))
+            await self._move_line(keys=[_lines(topic)], args=[key, "" if known is None else known, newest])
 
     async def read(self, topic: str, after: str, limit: int) -> list[Entry]:
         async with self._bounded():

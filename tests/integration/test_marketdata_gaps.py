@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from levimesh.marketdata.v1 import candle_pb2, quality_pb2, stream_pb2
+from levimesh.marketdata.v1 import marketdata_service_pb2 as market_pb
 from levimesh.marketdata.v1 import quality_service_pb2 as pb
 from levimesh.marketdata.v1 import quality_service_pb2_grpc as pb_grpc
 from services.marketdata.adapters.candles import PostgresCandles
@@ -345,3 +346,30 @@ async def test_a_candle_that_is_not_the_sources_is_named_and_left_as_it_is(world
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await verified(service, BTC, candle_pb2.INTERVAL_5S, end - timedelta(minutes=10), end)
         assert error_info(refused.value).reason == "ERROR_REASON_NO_SOURCE_CANDLES"
+
+
+async def test_a_job_that_its_source_cannot_do_does_not_keep_the_others_waiting(world: World) -> None:
+    async with trading(world) as service:
+        async with open_database(world.settings().database_url) as engine, engine.begin() as connection:
+            await connection.execute(
+                text("UPDATE marketdata.symbols SET source_symbol = 'GONE/USDT' WHERE symbol = :symbol"),
+                {"symbol": ETH},
+            )
+
+        async def is_gone() -> bool:
+            listed = await service.stub.ListSymbols(market_pb.ListSymbolsRequest(), metadata=service.metadata)
+            return "GONE/USDT" in {symbol.source_symbol for symbol in listed.symbols}
+
+        await until(is_gone)
+        hopeless = a_job(stream_pb2.CHANNEL_TRADES, MARKET_TIME - timedelta(minutes=1))
+        hopeless.symbol = ETH
+        await quality(service).CreateBackfillJob(hopeless, metadata=ADMIN)
+        request = a_job(stream_pb2.CHANNEL_TRADES, MARKET_TIME - timedelta(minutes=1))
+        await quality(service).CreateBackfillJob(request, metadata=ADMIN)
+
+        await done(service, request.backfill_job_id)
+
+        named = pb.GetBackfillJobRequest(backfill_job_id=hopeless.backfill_job_id)
+        waiting = (await quality(service).GetBackfillJob(named, metadata=ADMIN)).backfill_job
+        assert waiting.problem
+        assert not waiting.HasField("complete_time")

@@ -275,7 +275,7 @@ async def test_a_journal_that_lost_its_newest_rows_gets_them_again(writer: Write
 
 
 async def test_a_database_that_lost_rows_which_were_published_goes_on(writer: Writer, redis_url: str) -> None:
-    await writer.journal.move_line(TRADES, BTC, 50)
+    await writer.journal.move_line(TRADES, BTC, None, 50)
     await writer.trades.add(numbered(1, 3), None)
     async with writer.publishing() as publisher:
 

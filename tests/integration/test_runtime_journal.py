@@ -322,3 +322,13 @@ async def test_what_comes_at_once_after_an_absence_is_heard_in_small_parts(journ
             seen += len(item.entries) if isinstance(item, Entries) else 0
     assert sum(heard) == 20
     assert max(heard) <= 2
+
+
+async def test_a_line_is_moved_only_from_where_it_is_known_to_be(journal: RedisJournal) -> None:
+    await journal.move_line(TOPIC, "BTC", None, 7)
+    await journal.move_line(TOPIC, "BTC", None, 3)
+    await journal.move_line(TOPIC, "BTC", 6, 3)
+    assert await journal.newest_in_line(TOPIC, ["BTC"]) == {"BTC": 7}
+
+    await journal.move_line(TOPIC, "BTC", 7, 3)
+    assert await journal.newest_in_line(TOPIC, ["BTC"]) == {"BTC": 3}

@@ -1,7 +1,7 @@
 """Backfill jobs in PostgreSQL."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -32,7 +32,9 @@ FROM marketdata.backfill_jobs WHERE job_id = :job_id
 _NEXT = """
 SELECT job_id, symbol, channel, interval_seconds, start_time, wanted_end_time, end_time, state, position, fetched_rows,
        new_rows, create_time, complete_time, problem
-FROM marketdata.backfill_jobs WHERE source = :source AND state IN ('waiting', 'running') ORDER BY number LIMIT 1
+FROM marketdata.backfill_jobs
+WHERE source = :source AND state IN ('waiting', 'running') AND job_id <> ALL(CAST(:skip AS uuid[]))
+ORDER BY number LIMIT 1
 """
 
 _LIST = """
@@ -85,9 +87,9 @@ class PostgresBackfills:
             await connection.execute(text(_CANCEL), {"job_id": job_id, "now": now})
             return await _get(connection, job_id)
 
-    async def next(self, source: str) -> BackfillJob | None:
+    async def next(self, source: str, skip: Collection[uuid.UUID] = ()) -> BackfillJob | None:
         async with self._engine.connect() as connection:
-            row = (await connection.execute(text(_NEXT), {"source": source})).first()
+            row = (await connection.execute(text(_NEXT), {"source": source, "skip": list(skip)})).first()
             return None if row is None else _job(row)
 
     async def progressed(self, job: BackfillJob, lease: Lease | None) -> bool:

@@ -14,7 +14,8 @@ from services.runtime.journal import Journal, LineEntry
 _log = logging.getLogger(__name__)
 
 MOST_WAITING = 100_000
-"""Rows beyond this many are not kept in memory while the journal is away; they are read from the store later."""
+"""While the journal is away so many rows of all lines together are kept in memory, and a batch of each line; the rest is
+read from the store later."""
 _ROWS_AT_ONCE = 1_000
 _ROWS_TOGETHER = 5_000
 """About so many rows of several lines go to the journal at once."""
@@ -80,11 +81,17 @@ class LinePublisher(Generic[Row]):
             return
         state = self._state(key)
         last = state.waiting[-1].sequence if state.waiting else rows[0].sequence - 1
-        if rows[0].sequence != last + 1 or len(state.waiting) + len(rows) > MOST_WAITING:
+        if rows[0].sequence != last + 1 or self._is_too_much(state, rows):
             self.catch_up(key)
             return
         state.waiting += rows
         self._news.set()
+
+    def _is_too_much(self, state: _State[Row], rows: Sequence[Row]) -> bool:
+        """Whether more would wait of a line than a batch, and of all lines together more than may."""
+        if len(state.waiting) + len(rows) <= _ROWS_AT_ONCE:
+            return False
+        return sum(len(each.waiting) for each in self._states.values()) + len(rows) > MOST_WAITING
 
     def catch_up(self, key: str) -> None:
         """Publish what is stored of a line and has not been published."""
@@ -126,7 +133,7 @@ class LinePublisher(Generic[Row]):
             if held.get(key, 0) > last:
                 problem = {"line": self._kind.line(key), "published": held[key], "stored": last}
                 _log.error("the journal is ahead of the database; its line goes on from there", extra=problem)
-                await self._journal.move_line(self._kind.topic, key, last)
+                await self._journal.move_line(self._kind.topic, key, held[key], last)
                 held[key] = last
             known = held.get(key, max(state.published or 0, 0 if line is None else line.published_sequence))
             # What was stored since the last look may be on its way.
@@ -194,8 +201,10 @@ class LinePublisher(Generic[Row]):
             newest = (await self._append(self._kind.entries(key, rows), published))[key]
             if newest is None or newest == published:
                 _log.error("rows are lost", extra={"line": self._kind.line(key), "behind": published})
+                held = (await self._journal.newest_in_line(self._kind.topic, [key])).get(key)
                 newest = rows[0].sequence - 1
-                await self._journal.move_line(self._kind.topic, key, newest)
+                if held is None or held < newest:
+                    await self._journal.move_line(self._kind.topic, key, held, newest)
             state.published = published = newest
 
     async def _known_published(self, key: str, state: _State[Row]) -> int:

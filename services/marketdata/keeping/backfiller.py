@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -23,7 +24,10 @@ _LOOK_SECONDS = 1.0
 
 
 class Backfiller:
-    """Fetches what the jobs of one source ask for. A job that was interrupted goes on where it was."""
+    """Fetches what the jobs of one source ask for. A job that was interrupted goes on where it was.
+
+    One for which the source does not do what is asked waits until the others have had their turn.
+    """
 
     def __init__(
         self,
@@ -45,6 +49,8 @@ class Backfiller:
         self._now = now
         self._lease: Lease | None = None
         self._keepers: Callable[[], Iterable[CandleKeeper]] = list
+        self._failed: set[uuid.UUID] = set()
+        """The jobs that have failed in this round."""
 
     async def __call__(self, lease: Lease | None, keepers: Callable[[], Iterable[CandleKeeper]]) -> None:
         """Do jobs, until it is cancelled or LeaseLost is raised; ``keepers`` build candles of what was fetched."""
@@ -52,10 +58,11 @@ class Backfiller:
         patience = Patience()
         while True:
             try:
-                job = await self._jobs.next(self._source.name)
+                job = await self._jobs.next(self._source.name, self._failed)
                 if job is not None:
                     await self._do(job, patience)
                     continue
+                self._failed.clear()
             except LeaseLost:
                 raise
             except Exception:  # noqa: BLE001 - whatever fails is logged, and tried again later
@@ -74,6 +81,7 @@ class Backfiller:
                 await self._fetch(job, symbol)
                 patience.reset()
             except SourceUnavailable as error:
+                self._failed.add(job.job_id)
                 stored = await self._jobs.get(job.job_id)
                 await self._jobs.progressed(replace(stored or job, problem=str(error)), self._lease)
                 await asyncio.sleep(patience.lost())

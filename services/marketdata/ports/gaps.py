@@ -1,7 +1,7 @@
 """Where it stays what is missing, and what is being done about it."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -85,8 +85,8 @@ class JobStore(Protocol):
     async def cancel(self, job_id: uuid.UUID, now: datetime) -> BackfillJob | None:
         """End a job that has not ended; returns it as it is then, None when there is none."""
 
-    async def next(self, source: str) -> BackfillJob | None:
-        """The oldest job of a source that has not ended."""
+    async def next(self, source: str, skip: Collection[uuid.UUID] = ()) -> BackfillJob | None:
+        """The oldest job of a source that has not ended and is not to be skipped."""
 
     async def progressed(self, job: BackfillJob, lease: Lease | None) -> bool:
         """Keep how far ``job`` is, unless it has ended meanwhile; whether it goes on."""
