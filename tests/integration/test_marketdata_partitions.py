@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 
 import pytest
 from pydantic import SecretStr
@@ -15,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.marketdata.adapters.books import PostgresBooks
 from services.marketdata.adapters.leases import PostgresLeases
 from services.marketdata.adapters.partitions import Partitions
-from services.marketdata.domain.market import Interval
+from services.marketdata.domain.market import Interval, Symbol
 from services.marketdata.domain.source_status import SourceState, SourceStatus
 from services.marketdata.keeping.retention import drop_expired, make_ahead
 from services.marketdata.stores import Stores
@@ -25,6 +26,7 @@ from tests.unit.marketdata.builders import a_trade
 
 EVENING = datetime(2024, 3, 31, 23, 30, tzinfo=UTC)
 NAMES = ["fast", "slow"]
+ONE = Decimal(1)
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,29 @@ async def test_what_no_source_keeps_any_more_is_dropped_from_each_table_by_its_o
     async with running(drop_expired(NAMES, stores.states, stores.trades, stores.candles, timedelta(days=2), kept)):
         await database.has("trades", "20240328", "20240329", "20240330", "20240331")
         await database.has("candles", "20240101", "20240201", "20240301")
+
+
+async def test_a_source_whose_clock_stands_keeps_its_own_rows_and_no_others(database: Database) -> None:
+    await database.clock_of("fast", EVENING)
+    await database.clock_of("slow", EVENING - timedelta(days=300))
+    stores = database.stores
+    for source in NAMES:
+        await stores.symbols.add(Symbol(f"A-B@{source}", "A", "B", source, "A/B", ONE, ONE, ONE))
+    long_ago = EVENING - timedelta(days=300)
+    for moment, source in ((long_ago, "fast"), (EVENING, "fast"), (long_ago, "slow")):
+        trade = replace(a_trade(1, 0), symbol=f"A-B@{source}", trade_time=moment)
+        await stores.trades.add([trade], None)
+
+    async def kept() -> list[tuple[str, datetime]]:
+        trades = [trade for source in NAMES for trade in await stores.trades.after(f"A-B@{source}", 0, 10)]
+        return [(trade.symbol, trade.trade_time) for trade in trades]
+
+    async def only_the_old_one_of_fast_is_gone() -> bool:
+        return await kept() == [("A-B@fast", EVENING), ("A-B@slow", long_ago)]
+
+    ages = {Interval.ONE_MINUTE: timedelta(days=30), Interval.ONE_DAY: timedelta(days=60)}
+    async with running(drop_expired(NAMES, stores.states, stores.trades, stores.candles, timedelta(days=2), ages)):
+        await until(only_the_old_one_of_fast_is_gone)
 
 
 async def test_only_partitions_that_rows_belong_into_are_made_however_far_apart_they_are(database: Database) -> None:

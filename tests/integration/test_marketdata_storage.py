@@ -13,14 +13,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.marketdata.adapters.candles import PostgresCandles
 from services.marketdata.adapters.leases import PostgresLeases
+from services.marketdata.adapters.symbols import PostgresSymbols
 from services.marketdata.adapters.trades import PostgresTrades
-from services.marketdata.domain.market import Candle, Interval, Origin
+from services.marketdata.domain.market import Candle, Interval, Origin, Symbol
 from services.marketdata.ports.candles import History
 from services.marketdata.ports.leases import LeaseLost
 from services.runtime.database import open_database
 from tests.unit.marketdata.builders import BTC, FIVE, MINUTE, NOON, a_candle, a_trade, at, quiet
 
 DAY = timedelta(days=1)
+A_SYMBOL = Symbol(BTC, "BTC", "USDT", "simex", "BTC/USDT", Decimal("0.01"), Decimal("0.01"), Decimal(5))
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,9 @@ async def test_short_candles_are_dropped_sooner_than_long_ones(database: Databas
     await live_series(database.store, FIVE)
     await database.store.add([a_candle(0), a_candle(60)], None, None)
     await database.store.add([replace(a_candle(0), interval=FIVE)], None, None)
-    await database.store.drop_expired(at(2 * 3600), {MINUTE: timedelta(hours=1), FIVE: DAY})
+    await PostgresSymbols(database.engine).add(A_SYMBOL)
+    await database.store.delete_expired("simex", at(2 * 3600), {MINUTE: timedelta(hours=1), FIVE: DAY})
+    await database.store.delete_expired("another", at(3 * 3600), {MINUTE: timedelta(hours=1), FIVE: timedelta()})
     assert await database.store.newest_candles(BTC, MINUTE, 10) == [a_candle(60)]
     assert len(await database.store.newest_candles(BTC, FIVE, 10)) == 1
 

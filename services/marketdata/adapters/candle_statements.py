@@ -91,8 +91,10 @@ WHERE symbol = $1 AND interval_seconds = $2 AND open_time < $3
 ORDER BY open_time DESC LIMIT $4
 """
 
-EXPIRE = """
-DELETE FROM marketdata.candles WHERE interval_seconds = :interval AND open_time < :before
+DELETE = """
+DELETE FROM marketdata.candles USING marketdata.symbols
+WHERE symbols.source = :source AND candles.symbol = symbols.symbol
+  AND interval_seconds = :interval AND open_time < :before
 """
 
 SHORTEN_LINES = """

@@ -97,13 +97,15 @@ class PostgresCandles:
         await self._candle_partitions.make_for(times)
 
     async def drop_expired(self, now: datetime, kept: Mapping[Interval, timedelta]) -> None:
-        longest = max(kept.values())
-        await self._candle_partitions.drop(now - longest)
+        await self._candle_partitions.drop(now - max(kept.values()))
         async with self._engine.begin() as connection:
-            for interval, age in kept.items():
-                if age < longest:
-                    await connection.execute(text(statements.EXPIRE), {"interval": interval.value, "before": now - age})
             await connection.execute(text(statements.SHORTEN_LINES), {"kept": _LINE_KEPT})
+
+    async def delete_expired(self, source: str, now: datetime, kept: Mapping[Interval, timedelta]) -> None:
+        for interval, age in kept.items():
+            values = {"source": source, "interval": interval.value, "before": now - age}
+            async with self._engine.begin() as connection:
+                await connection.execute(text(statements.DELETE), values)
 
     async def _make_partitions(self, candles: Sequence[Candle]) -> None:
         times = [candle.open_time for candle in candles]

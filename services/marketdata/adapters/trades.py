@@ -39,6 +39,11 @@ SELECT symbol, trade_id, price, quantity, taker_side, trade_time, receive_time, 
 FROM marketdata.trades WHERE symbol = :symbol AND sequence > :sequence ORDER BY sequence LIMIT :limit
 """
 
+_DELETE = """
+DELETE FROM marketdata.trades USING marketdata.symbols
+WHERE symbols.source = :source AND trades.symbol = symbols.symbol AND trade_time < :before
+"""
+
 _SAME = timedelta(seconds=1)
 """Within this of each other, two trades with one id are the same."""
 _APART = timedelta(seconds=10)
@@ -83,6 +88,10 @@ class PostgresTrades:
 
     async def drop_expired(self, before: datetime) -> None:
         await self._partitions.drop(before)
+
+    async def delete_expired(self, source: str, before: datetime) -> None:
+        async with self._engine.begin() as connection:
+            await connection.execute(text(_DELETE), {"source": source, "before": before})
 
 
 def judge(trades: Iterable[Trade], known: Iterable[Trade]) -> Stored:

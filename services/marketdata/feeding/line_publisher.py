@@ -14,8 +14,8 @@ from services.runtime.journal import Journal, LineEntry
 _log = logging.getLogger(__name__)
 
 MOST_WAITING = 100_000
-"""While the journal is away so many rows of all lines together are kept in memory, and a batch of each line; the rest is
-read from the store later."""
+"""While the journal is away so many rows of all lines together are kept in memory, and a batch of each line; the rest
+is read from the store later."""
 _ROWS_AT_ONCE = 1_000
 _ROWS_TOGETHER = 5_000
 """About so many rows of several lines go to the journal at once."""

@@ -68,4 +68,7 @@ class CandleStore(Protocol):
         """The last ``limit`` candles of those that open before ``end`` (None: of all), by time."""
 
     async def drop_expired(self, now: datetime, kept: Mapping[Interval, timedelta]) -> None:
-        """Drop what is older, and what of the lines nobody asks for any more."""
+        """Drop the partitions that hold nothing newer, and what of the lines nobody asks for any more."""
+
+    async def delete_expired(self, source: str, now: datetime, kept: Mapping[Interval, timedelta]) -> None:
+        """Delete what is older of one source's symbols, each interval by its own age."""

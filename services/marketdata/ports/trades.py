@@ -36,3 +36,6 @@ class TradeStore(Protocol):
 
     async def drop_expired(self, before: datetime) -> None:
         """Drop the partitions that hold nothing newer."""
+
+    async def delete_expired(self, source: str, before: datetime) -> None:
+        """Delete what is older of one source's symbols; the partitions stay, because of others."""

@@ -108,6 +108,9 @@ class MemoryCandles:
     ) -> list[Candle]:
         return (await self.candles(symbol, interval, None, end, len(self.stored[interval])))[-limit:]
 
+    async def delete_expired(self, source: str, now: datetime, kept: Any) -> None:
+        raise AssertionError("nothing expires here")
+
     async def drop_expired(self, now: datetime, kept: Any) -> None:
         raise AssertionError("nothing expires here")
 
