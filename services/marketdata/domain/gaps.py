@@ -1,7 +1,7 @@
 """What is missing in the line of a symbol's trades, and what is known in spite of it."""
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
@@ -106,33 +106,65 @@ class Gap:
         """Whether what is missing may have happened in [start, end)."""
         return self.start_time < end and self.end_time >= start
 
-    def closed(self, found: Sequence[Trade], new_rows: int, now: datetime) -> list["Gap"]:
+    def closed(self, found: "Found", new_rows: int, now: datetime) -> list["Gap"]:
         """This gap after the source gave all that it has of it, ``found``; then what remains of it, if anything."""
         whole = replace(self, repaired_rows=self.repaired_rows + new_rows, close_time=now, problem="")
         if self.numbers is None:
             # The trade before the gap is there again if the source still has trades that are as old.
-            reaches_back = any(trade.trade_time == self.start_time for trade in found)
-            return [replace(whole, state=GapState.REPAIRED if reaches_back else GapState.NOT_AT_SOURCE)]
-        if not found:
-            return [replace(whole, state=GapState.NOT_AT_SOURCE)]
-        rest = self._holes(found)
-        if len(rest) > _MOST_HOLES:
+            return [replace(whole, state=GapState.REPAIRED if found.reaches_back else GapState.NOT_AT_SOURCE)]
+        rest = found.holes()
+        if not found.runs or len(rest) > _MOST_HOLES:
             return [replace(whole, state=GapState.NOT_AT_SOURCE)]
         lost = [replace(hole, state=GapState.NOT_AT_SOURCE, detect_time=now, close_time=now) for hole in rest]
         return [replace(whole, state=GapState.REPAIRED), *lost]
 
-    def _holes(self, found: Sequence[Trade]) -> list["Gap"]:
-        assert self.numbers is not None  # noqa: S101 - only of gaps in numbers
-        by_number = {trade.number: trade for trade in found}
-        expected, last = self.numbers
-        before = replace(found[0], trade_time=self.start_time)
+
+class Found:
+    """What was found of a gap. Of trades whose numbers follow one another the first and the last are remembered."""
+
+    def __init__(self, gap: Gap) -> None:
+        self._gap = gap
+        self.runs: list[tuple[Trade, Trade]] = []
+        """First and last trade of each run of numbers, in order."""
+        self.reaches_back = False
+        """Whether a trade as old as the gap's beginning is among them."""
+        self.reaches_end = False
+        """Whether one of the very time at which the gap ends is."""
+
+    def add(self, trades: Iterable[Trade]) -> None:
+        """Take note of trades that were missing; they come behind those before."""
+        for trade in trades:
+            self.reaches_back = self.reaches_back or trade.trade_time == self._gap.start_time
+            self.reaches_end = self.reaches_end or trade.trade_time == self._gap.end_time
+            number, newest = trade.number, self.runs[-1][1].number if self.runs else None
+            if number is None or (newest is not None and number <= newest):
+                continue
+            if newest is not None and number == newest + 1:
+                self.runs[-1] = self.runs[-1][0], trade
+            else:
+                self.runs.append((trade, trade))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that is missing was found: by its numbers, or because the trade that ends the gap is there."""
+        return self.reaches_end if self._gap.numbers is None else bool(self.runs) and not self.holes()
+
+    def holes(self) -> list[Gap]:
+        """What of the numbers that are missing was not found."""
+        numbers = self._gap.numbers
+        if numbers is None or not self.runs:
+            return []
+        expected, last = numbers
+        before = replace(self.runs[0][0], trade_time=self._gap.start_time)
         holes = []
-        for number in [*sorted(n for n in by_number if n is not None and expected <= n <= last), last + 1]:
-            after = by_number.get(number)
-            if number > expected:
-                end_time = self.end_time if after is None else after.trade_time
-                holes.append(Gap.of_numbers(before, expected, number - 1, end_time))
-            before, expected = after or before, number + 1
+        for first_found, last_found in self.runs:
+            first, newest = first_found.number, last_found.number
+            assert first is not None and newest is not None  # noqa: PT018, S101 - runs are of numbers
+            if first > expected:
+                holes.append(Gap.of_numbers(before, expected, first - 1, first_found.trade_time))
+            before, expected = last_found, newest + 1
+        if expected <= last:
+            holes.append(Gap.of_numbers(before, expected, last, self._gap.end_time))
         return holes
 
 

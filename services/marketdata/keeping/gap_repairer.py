@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from prometheus_client import Gauge
 
-from services.marketdata.domain.gaps import Gap
+from services.marketdata.domain.gaps import Found, Gap
 from services.marketdata.domain.market import TakerSide, Trade
 from services.marketdata.feeding.patience import Patience
 from services.marketdata.keeping.candle_keeper import CandleKeeper
@@ -79,7 +79,7 @@ class GapRepairer:
                 await self._gaps.progressed(replace(gap, problem=problem), self._lease)
 
     async def _repair(self, keeper: CandleKeeper, gap: Gap) -> None:
-        found: list[Trade] = []
+        found = Found(gap)
         new_rows = 0
         after = _before(gap)
         ends = False
@@ -90,11 +90,11 @@ class GapRepairer:
             wanted = [trade for trade in page if gap.misses(trade)]
             if wanted:
                 new_rows += len((await self._write(wanted, self._lease)).new)
-                found += wanted
+                found.add(wanted)
                 await self._gaps.progressed(replace(gap, repaired_rows=gap.repaired_rows + new_rows), self._lease)
             ends = any(gap.is_before(trade) for trade in page)
             after = page[-1]
-        if not ends and not _is_whole(gap, found) and not self._is_given_up(gap):
+        if not ends and not found.is_whole and not self._is_given_up(gap):
             problem = "the source has nothing yet of what follows the gap"
             await self._gaps.progressed(
                 replace(gap, repaired_rows=gap.repaired_rows + new_rows, problem=problem), self._lease
@@ -120,11 +120,3 @@ def _before(gap: Gap) -> Trade | None:
     time: datetime = gap.start_time
     number = str(gap.numbers[0] - 1)
     return Trade(gap.symbol, number, Decimal(0), Decimal(0), TakerSide.UNKNOWN, time, time)
-
-
-def _is_whole(gap: Gap, found: Sequence[Trade]) -> bool:
-    """Whether all that is missing was found, by its numbers, or because the source has the trade that ends the gap."""
-    if gap.numbers is None:
-        return any(trade.trade_time == gap.end_time for trade in found)
-    first, last = gap.numbers
-    return len({trade.number for trade in found}) == last - first + 1

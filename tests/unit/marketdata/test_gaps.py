@@ -1,10 +1,14 @@
 """What is missing is known by numbers or by time, and only whole intervals are believed."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from services.marketdata.domain.gaps import Coverage, Evidence, Gap, GapFinder, GapState
-from services.marketdata.domain.market import Interval
+from hypothesis import given
+from hypothesis import strategies as some
+
+from services.marketdata.domain.gaps import Coverage, Evidence, Found, Gap, GapFinder, GapState
+from services.marketdata.domain.market import Interval, Trade
 from services.marketdata.domain.sequence import Break, TradeSequence
 from services.marketdata.domain.verification import compared
 from tests.unit.marketdata.builders import MINUTE, a_candle, a_trade, at, quiet
@@ -53,23 +57,43 @@ def test_a_gap_is_the_same_however_often_it_is_found() -> None:
     assert a_gap().gap_id != a_gap(last=6).gap_id
 
 
+def found_of(gap: Gap, trades: Sequence[Trade]) -> Found:
+    """What was found of a gap, by one page of the source."""
+    found = Found(gap)
+    found.add(trades)
+    return found
+
+
+@given(some.sets(some.integers(3, 40)), some.integers(1, 9))
+def test_holes_are_what_was_not_found_however_the_pages_are_cut(numbers: set[int], page: int) -> None:
+    gap = Gap.of_numbers(a_trade(2, 0), 3, 40, at(1000))
+    found, trades = Found(gap), [a_trade(number, number) for number in sorted(numbers)]
+    for start in range(0, len(trades), page):
+        found.add(trades[max(0, start - 1) : start + page])
+
+    bounds = [hole.numbers for hole in found.holes() if hole.numbers is not None]
+    missing = {number for first, last in bounds for number in range(first, last + 1)}
+    assert missing == (set(range(3, 41)) - numbers if numbers else set())
+    assert found.is_whole == (len(numbers) == 38)
+
+
 def test_what_a_source_does_not_have_remains_with_its_own_bounds() -> None:
     found = [a_trade(3, 30), a_trade(5, 70)]
-    whole, hole = a_gap().closed(found, 2, at(1000))
+    whole, hole = a_gap().closed(found_of(a_gap(), found), 2, at(1000))
     assert (whole.state, whole.repaired_rows, whole.close_time) == (GapState.REPAIRED, 2, at(1000))
     assert (hole.state, hole.numbers) == (GapState.NOT_AT_SOURCE, (4, 4))
     assert (hole.start_time, hole.end_time) == (at(30), at(70))
 
-    assert [gap.state for gap in a_gap().closed([], 0, at(1000))] == [GapState.NOT_AT_SOURCE]
+    assert [gap.state for gap in a_gap().closed(found_of(a_gap(), []), 0, at(1000))] == [GapState.NOT_AT_SOURCE]
     all_three = [a_trade(number, 30) for number in (3, 4, 5)]
-    assert [gap.state for gap in a_gap().closed(all_three, 3, at(1000))] == [GapState.REPAIRED]
+    assert [gap.state for gap in a_gap().closed(found_of(a_gap(), all_three), 3, at(1000))] == [GapState.REPAIRED]
 
 
 def test_a_gap_in_time_is_repaired_only_by_a_source_whose_memory_reaches_back_to_it() -> None:
     gap = Gap.between(a_trade("a", 0), a_trade("d", 100))
     assert gap is not None
-    assert gap.closed([a_trade("a", 0), a_trade("b", 50)], 1, at(1000))[0].state is GapState.REPAIRED
-    assert gap.closed([a_trade("b", 50)], 1, at(1000))[0].state is GapState.NOT_AT_SOURCE
+    assert gap.closed(found_of(gap, [a_trade("a", 0), a_trade("b", 50)]), 1, at(1000))[0].state is GapState.REPAIRED
+    assert gap.closed(found_of(gap, [a_trade("b", 50)]), 1, at(1000))[0].state is GapState.NOT_AT_SOURCE
 
 
 def test_intervals_are_whole_behind_the_first_trade_up_to_the_newest_where_no_gap_touches_them() -> None:
@@ -86,7 +110,8 @@ def test_intervals_are_whole_behind_the_first_trade_up_to_the_newest_where_no_ga
     assert coverage.whole_until(at(180), at(600), MINUTE) == at(360)
     assert coverage.whole_from(at(-60), at(600), Interval.FIVE_MINUTES) == at(300)
 
-    (closed,) = a_gap(start=70, end=130).closed([a_trade(number, 100) for number in (3, 4, 5)], 3, at(1000))
+    gap = a_gap(start=70, end=130)
+    (closed,) = gap.closed(found_of(gap, [a_trade(number, 100) for number in (3, 4, 5)]), 3, at(1000))
     coverage.put(closed)
     assert coverage.whole_until(at(0), at(600), MINUTE) == at(360)
     coverage.forget(at(150))
