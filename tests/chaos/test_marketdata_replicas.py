@@ -155,7 +155,6 @@ async def test_killing_one_replica_and_then_the_other_neither_loses_nor_doubles_
 ) -> None:
     symbols = list(recording.rows)
     async with Client.connect(mesh.profile) as client, another_replica(mesh) as second:
-
         dead = {""}
 
         async def leads_second() -> bool:
