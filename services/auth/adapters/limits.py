@@ -27,25 +27,27 @@ _PATIENCE = 0.3
 class RedisCallCounter:
     """Counts in Redis, which may be away: a call waits for it for a moment only."""
 
-    def __init__(self, redis: Redis, limiter: MovingWindowRateLimiter) -> None:
+    def __init__(self, redis: Redis, limiter: MovingWindowRateLimiter, patience: float = _PATIENCE) -> None:
+        """``patience``: how many seconds an answer may take."""
         self._redis = redis
         self._limiter = limiter
+        self._patience = patience
 
     async def take(self, counted: Counted, allowance: Allowance) -> tuple[bool, Balance]:
         with _outages():
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(self._patience):
                 allowed = await self._limiter.hit(_window(allowance), *_names(counted))
                 return allowed, await self._balance(counted, allowance)
 
     async def look(self, counted: Counted, allowance: Allowance) -> Balance:
         with _outages():
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(self._patience):
                 return await self._balance(counted, allowance)
 
     async def ping(self) -> None:
         """Raise unless Redis answers."""
         with _outages():
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(self._patience):
                 await self._redis.ping()
 
     async def _balance(self, counted: Counted, allowance: Allowance) -> Balance:
@@ -54,7 +56,7 @@ class RedisCallCounter:
 
 
 @asynccontextmanager
-async def open_call_counter(url: SecretStr) -> AsyncIterator[RedisCallCounter]:
+async def open_call_counter(url: SecretStr, *, patience: float = _PATIENCE) -> AsyncIterator[RedisCallCounter]:
     """A counter on the Redis at ``url``; nothing is connected before the first use."""
     # Without socket_timeout: see docs/decisions/0004-cancellation-and-redis.md.
     pool = BlockingConnectionPool.from_url(
@@ -69,7 +71,7 @@ async def open_call_counter(url: SecretStr) -> AsyncIterator[RedisCallCounter]:
     options: Any = {"connection_pool": pool}  # an option that the library's types leave out
     storage = RedisStorage("async+redis://", implementation="redispy", key_prefix="calls", **options)
     try:
-        yield RedisCallCounter(Redis(connection_pool=pool), MovingWindowRateLimiter(storage))
+        yield RedisCallCounter(Redis(connection_pool=pool), MovingWindowRateLimiter(storage), patience)
     finally:
         await pool.aclose()
 
