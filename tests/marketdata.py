@@ -21,7 +21,7 @@ from services.marketdata.domain.market import Candle, Interval
 from services.marketdata.domain.quarantine import Refused
 from services.marketdata.ports.leases import Lease
 from services.marketdata.ports.sources import Source
-from services.marketdata.quality import open_quarantine
+from services.marketdata.quarantine_parts import open_quarantine
 from services.marketdata.settings import MarketDataSettings
 from services.marketdata.sources import open_source
 from services.runtime import decimals, timestamps

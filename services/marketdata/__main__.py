@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from services.marketdata.adapters.leases import PostgresLeases
 from services.marketdata.adapters.trade_history import PostgresTradeHistory
 from services.marketdata.bootstrap import Connections, build
-from services.marketdata.quality import open_quarantine
+from services.marketdata.quarantine_parts import open_quarantine
 from services.marketdata.settings import MarketDataSettings
 from services.marketdata.sources import open_source
 from services.runtime.audit_outbox import open_audit_log

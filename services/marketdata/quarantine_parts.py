@@ -1,4 +1,4 @@
-"""Puts together what keeps the data good."""
+"""Puts together where rows go that broke a rule."""
 
 from datetime import timedelta
 
